@@ -1,0 +1,1 @@
+"""Dashboard: Dash pages over the read side (monitor.queries)."""

@@ -1,0 +1,1 @@
+"""Pure detection library: columns in, readings out. No I/O, no clock, no threads, no logging."""

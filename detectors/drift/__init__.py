@@ -1,0 +1,1 @@
+"""Drift: the distribution of inputs or outputs has moved away from the reference."""

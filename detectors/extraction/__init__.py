@@ -1,0 +1,1 @@
+"""Extraction: clients whose queries look like the theft of the model."""

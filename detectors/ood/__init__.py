@@ -1,0 +1,1 @@
+"""Out-of-distribution: single events stranger than the reference, and the rate of such events."""

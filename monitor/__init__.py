@@ -1,0 +1,1 @@
+"""The service: reads inference logs, runs the detectors, keeps alerts, notifies."""

@@ -1,0 +1,1 @@
+"""Alerting: readings become transitions of incidents. Pure."""

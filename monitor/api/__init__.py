@@ -1,0 +1,1 @@
+"""HTTP API: FastAPI routers under /api/v1."""

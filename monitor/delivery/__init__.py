@@ -1,0 +1,1 @@
+"""Delivery: owed notifications are claimed, sent and finished; one file per kind of destination."""

@@ -1,0 +1,1 @@
+"""Sources: ordered logs of records, one file per kind of log."""

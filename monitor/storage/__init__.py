@@ -1,0 +1,1 @@
+"""Storage: the tables and one module per aggregate. SQLite and PostgreSQL."""
