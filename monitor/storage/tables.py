@@ -134,6 +134,8 @@ panes = sa.Table(
 evidence = sa.Table(
     "evidence",
     metadata,
+    _column("model", sa.Text, primary_key=True),
+    _column("version", sa.Text, primary_key=True),
     _column("reference_id", sa.Text, primary_key=True),
     _column("detector", sa.Text, primary_key=True),
     _column("subject_type", sa.Text, primary_key=True),
