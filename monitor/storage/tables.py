@@ -129,6 +129,9 @@ panes = sa.Table(
     _column("pane_start", sa.BigInteger, primary_key=True),
     _column("n_events", sa.BigInteger),
     _column("sketch", sa.LargeBinary),
+    sa.Index(
+        "ix_panes_model_version_pane_start", "model", "version", "pane_start", "reference_id", "pane_s", "n_events"
+    ),
 )
 
 evidence = sa.Table(
@@ -208,6 +211,7 @@ alerts = sa.Table(
         postgresql_where=sa.text("status <> 'resolved'"),
         sqlite_where=sa.text("status <> 'resolved'"),
     ),
+    sa.Index("ix_alerts_opened_at_id", "opened_at", "id"),
     comment="opened_at, last_seen_at, resolved_at, onset_at are event time; created_at wall clock.",
 )
 
@@ -244,6 +248,7 @@ deliveries = sa.Table(
     sa.CheckConstraint("status in ('owed', 'delivered', 'dead')", name="status"),
     sa.UniqueConstraint("transition_id", "destination"),
     sa.Index("ix_deliveries_status_next_attempt_at", "status", "next_attempt_at"),
+    sa.Index("ix_deliveries_alert_id", "alert_id"),
 )
 
 delivery_attempts = sa.Table(
