@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
+from monitor.errors import VedetteError
+
 Row = TypeVar("Row")
+
+
+class InvalidCursor(VedetteError):
+    """A cursor that this list did not give out; start again without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +196,12 @@ class AlertFilter:
 
 
 class Queries(Protocol):
-    """All that the dashboard and the API may read; ``monitor/storage/reading.py`` answers it from the database."""
+    """All that the dashboard and the API may read; ``monitor/storage/reading.py`` answers it from the database.
+
+    Raises (all methods):
+        TransientError: the database is away for now.
+        InvalidCursor: from the paged methods.
+    """
 
     def overview(self) -> OverviewRow: ...
 
