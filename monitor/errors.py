@@ -1,11 +1,14 @@
-"""Errors of the service: three kinds, because there are three things to do about one.
+"""Errors of the service: three kinds, because there are three things to do about one, and answers to a person.
 
 VedetteError
 ├── InvalidRecord      quarantine the record, go on        (dead letters)
 ├── TransientError     try again, visibly                  (broker away, database away, receiver busy)
 │   └── Fenced         drop the partition: another worker owns it now
-└── PermanentError     stop and say what to change         (wrong settings, wrong schema version)
-    └── SettingsError
+├── PermanentError     stop and say what to change         (wrong settings, wrong schema version)
+│   └── SettingsError
+└── Refused            tell whoever asked
+    ├── NotFound       there is no such thing
+    └── Conflict       its state does not allow it
 """
 
 from __future__ import annotations
@@ -56,3 +59,15 @@ class SettingsError(PermanentError):
     def __init__(self, faults: Sequence[str]) -> None:
         super().__init__("\n".join(faults))
         self.faults = tuple(faults)
+
+
+class Refused(VedetteError):
+    """A request of a person that cannot be met; the message says why, and nothing was changed."""
+
+
+class NotFound(Refused):
+    """There is nothing of that id."""
+
+
+class Conflict(Refused):
+    """What it is asked of is in a state that does not allow it."""
