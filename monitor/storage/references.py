@@ -9,7 +9,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from monitor.errors import PermanentError
+from monitor.alerting.storable import storable_id
+from monitor.errors import NotFound, PermanentError
 from monitor.storage.tables import references
 from monitor.storage.upsert import insert
 
@@ -47,8 +48,8 @@ def save_reference(
         insert(conn, references)
         .values(
             id=id,
-            model=model,
-            version=version,
+            model=storable_id(model),
+            version=storable_id(version),
             active=False,
             n_events=n_events,
             pane_s=pane_s,
@@ -64,12 +65,12 @@ def activate_reference(conn: sa.Connection, reference_id: str) -> None:
     """Make it the one reference of its model version.
 
     Raises:
-        PermanentError: there is no such reference.
+        NotFound: there is no such reference.
     """
     c = references.c
     row = conn.execute(sa.select(c.model, c.version).where(c.id == reference_id)).one_or_none()
     if row is None:
-        raise _unknown(reference_id)
+        raise NotFound(_unknown(reference_id))
     same = sa.and_(c.model == row.model, c.version == row.version)
     conn.execute(sa.select(c.id).where(same).order_by(c.id).with_for_update()).all()
     conn.execute(sa.update(references).where(same, c.active, c.id != reference_id).values(active=False))
@@ -79,6 +80,7 @@ def activate_reference(conn: sa.Connection, reference_id: str) -> None:
 def active_reference(conn: sa.Connection, model: str, version: str) -> StoredReference | None:
     """The reference that serves a model version: its own, else the one without a version."""
     c = references.c
+    model, version = storable_id(model), storable_id(version)
     own_first = (
         sa.select(*_WITHOUT_DATA)
         .where(c.model == model, c.version.in_((version, "")), c.active)
@@ -97,7 +99,7 @@ def reference_data(conn: sa.Connection, reference_id: str) -> bytes:
     """
     data = conn.execute(sa.select(references.c.data).where(references.c.id == reference_id)).scalar_one_or_none()
     if data is None:
-        raise _unknown(reference_id)
+        raise PermanentError(_unknown(reference_id))
     return bytes(data)
 
 
@@ -108,5 +110,5 @@ def list_references(conn: sa.Connection) -> Sequence[StoredReference]:
     return [StoredReference(**row) for row in conn.execute(statement).mappings()]
 
 
-def _unknown(reference_id: str) -> PermanentError:
-    return PermanentError(f"there is no reference {reference_id!r}: `vedette reference list` shows which there are")
+def _unknown(reference_id: str) -> str:
+    return f"there is no reference {reference_id!r}: `vedette reference list` shows which there are"
