@@ -19,7 +19,7 @@ import numpy as np
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from monitor.errors import PermanentError, SettingsError, TransientError
+from monitor.errors import PermanentError, SettingsError, TransientError, VedetteError
 
 BUSY_TIMEOUT_S = 30
 _POSTGRES_SETTINGS = {
@@ -59,7 +59,7 @@ def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
 
     Raises:
         TransientError: the database is away, busy, or gave up waiting; whether a commit under way took is not known.
-        PermanentError: its tables are missing, or the file is no database.
+        PermanentError: its tables are missing, or the file is no database or cannot be written.
     """
     with _named_errors(engine), engine.begin() as conn:
         yield conn
@@ -148,22 +148,30 @@ def _named_errors(engine: sa.Engine) -> Iterator[None]:
     except sa.exc.TimeoutError as error:
         raise TransientError(f"{_name(engine)}: every connection is in use; tried again") from error
     except sa.exc.DBAPIError as error:
-        raise _translated(engine, error) from error
+        named = _translated(engine, error)
+        if named is None:
+            raise
+        raise named from error
 
 
-def _translated(engine: sa.Engine, error: sa.exc.DBAPIError) -> Exception:
+def _translated(engine: sa.Engine, error: sa.exc.DBAPIError) -> VedetteError | None:
+    """What to make of a driver's error; None for one that is a fault of ours, which stays as it is."""
     cause = " ".join(str(error.orig).split())
     if engine.url.password:
         cause = cause.replace(str(engine.url.password), "***")
+    sqlite_error = getattr(error.orig, "sqlite_errorname", "")
     if _lacks_tables(error.orig):
         return PermanentError(f"{_name(engine)} lacks a table or column ({cause}): run `vedette migrate`")
-    if getattr(error.orig, "sqlite_errorname", "") in {"SQLITE_NOTADB", "SQLITE_CORRUPT"}:
+    if sqlite_error in {"SQLITE_NOTADB", "SQLITE_CORRUPT"}:
         return PermanentError(
             f"{_name(engine)} cannot be read ({cause}): restore it from a backup or name another file"
         )
-    if error.connection_invalidated or isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError):
+    if sqlite_error.startswith("SQLITE_READONLY"):
+        return PermanentError(f"{_name(engine)} cannot be written ({cause}): allow it, or name another file")
+    away = error.connection_invalidated or isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError)
+    if away and sqlite_error != "SQLITE_ERROR":
         return TransientError(f"{_name(engine)} is away or busy ({cause}); tried again")
-    return error
+    return None
 
 
 def _lacks_tables(cause: BaseException | None) -> bool:

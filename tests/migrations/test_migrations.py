@@ -137,7 +137,7 @@ def test_a_database_without_tables_is_refused(engine):
 def test_a_database_of_a_newer_version_is_refused_and_left_alone(engine):
     with transaction(engine) as conn:
         conn.exec_driver_sql("update alembic_version set version_num = '9999'")
-    with pytest.raises(PermanentError, match="newer version \\(revision 9999\\).*`vedette migrate`"):
+    with pytest.raises(PermanentError, match=r"newer version \(revision 9999\).*`vedette migrate`"):
         check_schema(engine)
     with pytest.raises(PermanentError, match="newer version"):
         migrate(engine)
