@@ -40,12 +40,10 @@ class Notification:
 
     Attributes:
         id: of the delivery; the same over all attempts, so that a receiver can tell a repeat.
-        link: where a person sees the alert; None when the dashboard has no public address.
     """
 
     id: str
     change: Change
-    link: str | None = None
 
     @property
     def title(self) -> str:
@@ -54,6 +52,11 @@ class Notification:
     @property
     def summary(self) -> str:
         return summary_of(self.change)
+
+
+def link_to(alert_id: str, public_url: str | None) -> str | None:
+    """Where a person sees the alert; None when the dashboard has no public address."""
+    return f"{public_url.rstrip('/')}/alerts/{alert_id}" if public_url else None
 
 
 class Destination(Protocol):
