@@ -1,1 +1,5 @@
-"""HTTP API: FastAPI routers under /api/v1."""
+"""HTTP API: a FastAPI sub-application that is mounted at /api and answers under /v1.
+
+app.py builds it; gate.py stands before every route (token, body limit, request id); problems.py words every error;
+one module per noun holds its routes. health.py is for the outer application: /livez, /readyz and /metrics.
+"""

@@ -112,8 +112,7 @@ class DatabaseQueries:
 
     def alert(self, alert_id: str) -> AlertRow | None:
         with reading(self._engine) as conn:
-            row = conn.execute(sa.select(*_alert_columns()).where(t.alerts.c.id == _storable(alert_id))).one_or_none()
-        return None if row is None else _alert(row)
+            return alert_of(conn, alert_id)
 
     def transitions(self, alert_id: str) -> Sequence[TransitionRow]:
         """In order, the latest ``MAX_PAGE``."""
@@ -227,6 +226,12 @@ class DatabaseQueries:
         with reading(self._engine) as conn:
             rows = [DeadLetterRow(**row._mapping) for row in conn.execute(statement)]
         return Page(rows[:limit], encode_cursor((rows[limit - 1].id,)) if len(rows) > limit else None)
+
+
+def alert_of(conn: sa.Connection, alert_id: str) -> AlertRow | None:
+    """The alert of this id, as the caller's transaction sees it."""
+    row = conn.execute(sa.select(*_alert_columns()).where(t.alerts.c.id == _storable(alert_id))).one_or_none()
+    return None if row is None else _alert(row)
 
 
 def _storable(text: str) -> str:
