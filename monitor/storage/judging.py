@@ -108,7 +108,7 @@ def save_pane(
         "pane_start": int(pane_start),
     }
     new = insert(conn, panes).values(**key, n_events=int(n_events), sketch=sketch).on_conflict_do_nothing()
-    if conn.execute(new).rowcount == 1:
+    if conn.execute(new.returning(panes.c.pane_start)).first() is not None:
         return
     same = sa.and_(*(panes.c[name] == value for name, value in key.items()))
     known = conn.execute(sa.select(panes.c.sketch).where(same).with_for_update()).scalar_one()
