@@ -1,0 +1,323 @@
+"""Drift of single columns and joint directions: one e-detector over all of them.
+
+Every watched column is cut into bins at the reference's order statistics; the sketch is the count matrix. Bets on the
+counts (``bets.py``) earn evidence (``detectors/evidence.py``), tempered by the column's overdispersion in time, and the
+model's evidence is their weighted mean. Memory: about 0.2 kB a column in the sketch, 0.3 kB in the evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from detectors.base import MODEL, Arrays, Judgement, Kind, Level, Pane, Part, Reading, Subject, Unfit
+from detectors.batch import EventBatch, FloatArray, IntArray, ObjectArray
+from detectors.budget import AlarmBudget
+from detectors.drift.bets import Tolerance, column_bets, smoothed
+from detectors.drift.columns import (
+    HEAVY,
+    INNER,
+    N_BINS,
+    CategoryBins,
+    Group,
+    NumericBins,
+    Role,
+    WatchedColumn,
+    code_matrix,
+)
+from detectors.drift.effects import mean_shift, population_stability_index, share_moved
+from detectors.drift.values import (
+    PREDICTION,
+    Projection,
+    Values,
+    feature_values,
+    joint_rows,
+    joint_sources,
+    joint_values,
+    output_values,
+    prediction_categories,
+    prediction_numbers,
+)
+from detectors.evidence import NO_EVIDENCE, accumulate, legendre_scores, log_mean, overdispersion
+from detectors.schema import Schema
+from detectors.sketch import Sketch
+
+GROUP_WEIGHTS: Mapping[Group, float] = {Group.FEATURE: 0.55, Group.OUTPUT: 0.2, Group.JOINT: 0.25}
+_MINIMUM_EVENTS = 50
+_ONSET_LOG_EVIDENCE = float(np.log(10.0))
+_WARNING_MARGIN = float(np.log(100.0))
+_TOP_COLUMNS = 8
+
+
+@dataclass(frozen=True)
+class MarginalDrift:
+    """Drift detector over features, outputs and joint directions; see the module's docstring."""
+
+    name: ClassVar[str] = "drift"
+    kind: ClassVar[Kind] = Kind.DRIFT
+
+    schema: Schema
+    columns: tuple[WatchedColumn, ...]
+    projections: Mapping[str, Projection]
+    counts: IntArray
+    """(columns, N_BINS) of the reference."""
+    bets: FloatArray
+    """(bets, N_BINS) log likelihood ratio of one event in each bin, already tempered."""
+    bet_column: IntArray
+    """(bets,) index of the column that a bet is on."""
+    bet_weight: FloatArray
+    """(bets,) weights, summing to one."""
+    log_threshold: float
+    minimum_effect: float
+
+    @classmethod
+    def fit(cls, reference: EventBatch, schema: Schema, pane_s: float, seed: int) -> Part | Unfit:
+        """Bins, counts and overdispersion of every column; needs at least 50 events."""
+        if len(reference) < _MINIMUM_EVENTS:
+            return Unfit(f"the reference has {len(reference)} events; drift needs at least {_MINIMUM_EVENTS}")
+        projections = {}
+        for source in joint_sources():
+            projection = Projection.fit(joint_rows(reference, schema, source))
+            if projection is not None:
+                projections[source] = projection
+        values = {**output_values(reference), **feature_values(reference, schema)}
+        groups = dict.fromkeys(feature_values(reference, schema), Group.FEATURE)
+        groups.update(dict.fromkeys(output_values(reference), Group.OUTPUT))
+        joint = joint_values(reference, schema, projections)
+        groups.update(dict.fromkeys(joint, Group.JOINT))
+        values.update(joint)
+        columns = tuple(_fit_column(name, group, values) for name, group in groups.items())
+        if not columns:
+            return Unfit("the reference logs neither features nor outputs that could drift")
+        codes = code_matrix(columns, _ready(columns, values))
+        counts = np.stack([np.bincount(codes[:, c], minlength=N_BINS) for c in range(len(columns))])
+        time_blocks = _time_blocks(reference.timestamp, pane_s)
+        in_time, between_clients = [], []
+        for c, column in enumerate(columns):
+            scores = _dispersion_scores(column, counts[c], codes[:, c])
+            in_time.append(max(_mean_overdispersion(scores, blocks) for blocks in time_blocks))
+            between_clients.append(_client_overdispersion(scores, reference.client_id))
+        arrays: dict[str, Any] = {
+            "counts": counts,
+            "overdispersion_time": np.asarray(in_time),
+            "overdispersion_clients": np.asarray(between_clients),
+        }
+        for source, projection in projections.items():
+            arrays.update(projection.to_arrays(source))
+        return Part(arrays, {"columns": [column.to_json() for column in columns]})
+
+    @classmethod
+    def build(cls, part: Part, schema: Schema, budget: AlarmBudget) -> Self:
+        columns = tuple(WatchedColumn.from_json(item) for item in part.facts["columns"])
+        counts = np.asarray(part.arrays["counts"], dtype=np.int64)
+        in_time = np.asarray(part.arrays["overdispersion_time"], dtype=np.float64)
+        clients = np.asarray(part.arrays["overdispersion_clients"], dtype=np.float64)
+        tolerance = Tolerance()
+        present = {column.group for column in columns}
+        total_weight = sum(GROUP_WEIGHTS[group] for group in present)
+        bets, owner, weight = [], [], []
+        for c, column in enumerate(columns):
+            effective_n = counts[c].sum() / max(in_time[c], clients[c])
+            ratios, shares = column_bets(column, counts[c], float(effective_n), tolerance)
+            peers = sum(other.group is column.group for other in columns)
+            bets.append(ratios / in_time[c])
+            owner.append(np.full(len(shares), c))
+            weight.append(shares * GROUP_WEIGHTS[column.group] / total_weight / peers)
+        found = {source: Projection.from_arrays(part.arrays, source) for source in joint_sources()}
+        return cls(
+            schema=schema,
+            columns=columns,
+            projections={source: projection for source, projection in found.items() if projection is not None},
+            counts=counts,
+            bets=np.concatenate(bets),
+            bet_column=np.concatenate(owner),
+            bet_weight=np.concatenate(weight),
+            log_threshold=budget.log_threshold(cls.kind),
+            minimum_effect=tolerance.mass,
+        )
+
+    def sketch(self, batch: EventBatch, starts: IntArray) -> Sequence[Sketch]:
+        codes = code_matrix(self.columns, self._values(batch))
+        n_columns = len(self.columns)
+        flat = codes + np.arange(n_columns) * N_BINS
+        ends = np.append(starts[1:], len(batch))
+        return [
+            Sketch({"bins": np.bincount(flat[a:b].ravel(), minlength=n_columns * N_BINS).reshape(n_columns, N_BINS)})
+            for a, b in zip(starts, ends, strict=True)
+        ]
+
+    def subjects(self, pane: Pane) -> Sequence[Subject]:
+        return (MODEL,)
+
+    def judge(self, evidence: Mapping[Subject, Arrays], pane: Pane) -> Judgement:
+        state = evidence.get(MODEL)
+        log_evidence = (
+            np.full(len(self.bet_weight), NO_EVIDENCE) if state is None else np.asarray(state["log_evidence"])
+        )
+        seen = np.zeros_like(self.counts) if state is None else np.asarray(state["seen"], dtype=np.int64)
+        since = pane.start if state is None or not seen.any() else float(np.asarray(state["since"]))
+        bins = pane.sketch.totals["bins"]
+        log_ratio = np.einsum("bk,bk->b", bins[self.bet_column].astype(np.float64), self.bets)
+        log_evidence = accumulate(log_evidence, log_ratio)
+        seen = seen + bins
+        total = log_mean(log_evidence, self.bet_weight)
+        reading = self._reading(total, log_evidence, seen, since)
+        if reading.level is Level.ALARM:
+            log_evidence = np.full_like(log_evidence, NO_EVIDENCE)
+        if reading.level is Level.ALARM or total < _ONSET_LOG_EVIDENCE:
+            seen = np.zeros_like(seen)
+        kept = {"log_evidence": log_evidence, "seen": seen, "since": np.asarray(since)}
+        return Judgement({MODEL: kept}, (reading,))
+
+    def _values(self, batch: EventBatch) -> Values:
+        values = {**output_values(batch), **feature_values(batch, self.schema)}
+        values.update(joint_values(batch, self.schema, self.projections))
+        for column in self.columns:
+            if column.name not in values:
+                values[column.name] = _absent(len(batch), column)
+        return _ready(self.columns, values)
+
+    def _reading(self, total: float, log_evidence: FloatArray, seen: IntArray, since: float) -> Reading:
+        if total < self.log_threshold - _WARNING_MARGIN:
+            return self._verdict(Level.OK, total, 0.0, None, "No column has moved beyond the tolerance.", {})
+        shares = self._evidence_shares(log_evidence)
+        top = [int(c) for c in np.argsort(-shares)[:_TOP_COLUMNS] if shares[c] > 0.005]
+        changes = [self._change(c, seen[c], float(shares[c])) for c in top]
+        effect = max((change["share_moved"] for change in changes[:3]), default=0.0)
+        alarmed = total >= self.log_threshold and effect >= self.minimum_effect
+        n_events = int(seen[0].sum())
+        detail = {"columns": changes, "n_events": n_events, "n_columns": len(self.columns)}
+        reason = _sentence(changes, n_events)
+        return self._verdict(Level.ALARM if alarmed else Level.WARNING, total, effect, since, reason, detail)
+
+    def _verdict(
+        self, level: Level, total: float, effect: float, since: float | None, reason: str, detail: Mapping[str, Any]
+    ) -> Reading:
+        return Reading(
+            detector=self.name,
+            kind=self.kind,
+            subject=MODEL,
+            level=level,
+            log_evidence=total,
+            log_threshold=self.log_threshold,
+            effect=effect,
+            effect_unit="share of traffic",
+            minimum_effect=self.minimum_effect,
+            since=since,
+            reason=reason,
+            detail=detail,
+        )
+
+    def _evidence_shares(self, log_evidence: FloatArray) -> FloatArray:
+        with np.errstate(divide="ignore"):
+            terms = log_evidence + np.log(self.bet_weight)
+        parts = np.exp(terms - terms.max())
+        by_column = np.bincount(self.bet_column, weights=parts, minlength=len(self.columns))
+        return np.asarray(by_column / by_column.sum())
+
+    def _change(self, c: int, seen: IntArray, evidence_share: float) -> dict[str, Any]:
+        column = self.columns[c]
+        reference, current = smoothed(self.counts[c]), smoothed(seen)
+        shown = [i for i, label in enumerate(column.labels()) if label and (self.counts[c][i] or seen[i])]
+        moved = share_moved(reference, current, int(seen.sum()))
+        shift = _location_shift(column, self.counts[c], seen)
+        return {
+            "name": column.name,
+            "role": "output" if column.group is Group.OUTPUT else column.role.value,
+            "effect": shift if column.role is Role.NUMERIC else moved,
+            "effect_unit": "sd" if column.role is Role.NUMERIC else "share of traffic",
+            "psi": round(population_stability_index(reference, current), 4),
+            "share_moved": moved,
+            "evidence_share": evidence_share,
+            "labels": [column.labels()[i] for i in shown],
+            "reference": [round(float(self.counts[c][i] / max(self.counts[c].sum(), 1)), 6) for i in shown],
+            "current": [round(float(seen[i] / max(seen.sum(), 1)), 6) for i in shown],
+        }
+
+
+def _fit_column(name: str, group: Group, values: Values) -> WatchedColumn:
+    column = values[name]
+    if name == PREDICTION and group is Group.OUTPUT:
+        numbers = prediction_numbers(np.asarray(column, dtype=object))
+        if np.isinf(numbers).any() or np.unique(numbers[np.isfinite(numbers)]).size <= HEAVY:
+            return WatchedColumn(name, group, CategoryBins.fit(prediction_categories(np.asarray(column, dtype=object))))
+        return WatchedColumn(name, group, NumericBins.fit(numbers))
+    if column.dtype == object:
+        return WatchedColumn(name, group, CategoryBins.fit(np.asarray(column, dtype=object)))
+    return WatchedColumn(name, group, NumericBins.fit(np.asarray(column, dtype=np.float64)))
+
+
+def _ready(columns: Sequence[WatchedColumn], values: Values) -> Values:
+    """The values with the prediction in the form that its column's bins read."""
+    ready = dict(values)
+    for column in columns:
+        if column.name == PREDICTION and column.group is Group.OUTPUT:
+            raw: ObjectArray = np.asarray(values[PREDICTION], dtype=object)
+            numeric = column.role is Role.NUMERIC
+            ready[PREDICTION] = prediction_numbers(raw) if numeric else prediction_categories(raw)
+    return ready
+
+
+def _absent(n: int, column: WatchedColumn) -> FloatArray | ObjectArray:
+    if column.role is Role.NUMERIC and column.name != PREDICTION:
+        return np.full(n, np.nan)
+    return np.full(n, None, dtype=object)
+
+
+def _time_blocks(timestamp: FloatArray, pane_s: float) -> list[FloatArray]:
+    """Block labels at widths of 1, 4, 16, … panes, while at least eight blocks remain."""
+    blocks = []
+    width = pane_s
+    while True:
+        labels = np.floor(timestamp / width)
+        if np.unique(labels).size < 8:
+            break
+        blocks.append(labels)
+        width *= 4
+    return blocks or [np.floor(np.arange(len(timestamp)) / max(len(timestamp) // 20, 1))]
+
+
+def _dispersion_scores(column: WatchedColumn, counts: IntArray, codes: IntArray) -> list[FloatArray]:
+    if isinstance(column.bins, NumericBins):
+        n_inner = column.bins.n_inner
+        padded = [np.concatenate([s, np.zeros(N_BINS - n_inner)]) for s in legendre_scores(smoothed(counts[:n_inner]))]
+        return [scores[codes] for scores in padded]
+    heavy = np.argsort(-counts[:INNER])[:4]
+    return [(codes == k).astype(np.float64) for k in heavy if 0 < counts[k] < counts.sum()]
+
+
+def _mean_overdispersion(scores: Sequence[FloatArray], groups: FloatArray) -> float:
+    return float(np.mean([overdispersion(score, groups) for score in scores])) if scores else 1.0
+
+
+def _client_overdispersion(scores: Sequence[FloatArray], client_id: ObjectArray | None) -> float:
+    if client_id is None:
+        return 1.0
+    _, labels = np.unique(client_id.astype(str), return_inverse=True)
+    return _mean_overdispersion(scores, labels.astype(np.float64))
+
+
+def _location_shift(column: WatchedColumn, counts: IntArray, seen: IntArray) -> float:
+    if not isinstance(column.bins, NumericBins):
+        return 0.0
+    inner = slice(0, column.bins.n_inner)
+    reference, current = smoothed(counts[inner]), smoothed(seen[inner])
+    return mean_shift(reference, current, legendre_scores(reference)[0])
+
+
+def _sentence(changes: Sequence[Mapping[str, Any]], n_events: int) -> str:
+    if not changes:
+        return f"The distribution of the last {n_events:,} events differs from the reference."
+    words = [_words(change) for change in changes[:3]]
+    return f"Over the last {n_events:,} events " + "; ".join(words) + "."
+
+
+def _words(change: Mapping[str, Any]) -> str:
+    moved = f"{100 * change['share_moved']:.0f} % of its traffic moved"
+    if change["effect_unit"] == "sd" and abs(change["effect"]) >= 0.1:
+        direction = "rose" if change["effect"] > 0 else "fell"
+        return f"{change['name']} {direction} by {abs(change['effect']):.1f} sd ({moved})"
+    return f"{change['name']} changed ({moved})"

@@ -1,0 +1,135 @@
+"""Reading logs as history: the same sources and decoder as in production, over files, to the end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from detectors.batch import EventBatch, concatenate
+from detectors.reference import Reference
+from detectors.suite import fit_reference
+from monitor.errors import PermanentError
+from monitor.formats.native import NativeDecoder
+from monitor.sources.files import FileSource
+
+MAX_REFERENCE_EVENTS = 100_000
+MAX_REFERENCE_VALUES = 60_000_000
+_RECORDS_PER_READ = 5_000
+MAX_RECORD_BYTES = 64 << 20
+_ZLIB_MAGIC = (b"\x78\x01", b"\x78\x9c", b"\x78\xda", b"\x78\x5e")
+
+
+@dataclass
+class ReadCounts:
+    """What a log held: events by model, and rejected rows by reason."""
+
+    records: int = 0
+    events: Counter[str] = field(default_factory=Counter)
+    rejected: Counter[str] = field(default_factory=Counter)
+
+
+def read_batches(
+    logs: Sequence[Path], model: str, counts: ReadCounts, progress: Callable[[int], None] = lambda _records: None
+) -> Iterator[EventBatch]:
+    """Batches of ``model``'s events in the order of the logs; what cannot be read is counted, not raised.
+
+    Raises:
+        PermanentError: a log cannot be opened.
+    """
+    source = FileSource(logs, default_model=model)
+    decoder = NativeDecoder(MAX_RECORD_BYTES)
+    try:
+        for partition in source.assignment().assigned:
+            source.seek(partition, source.bounds(partition).low)
+        while not source.exhausted():
+            for records in source.poll(0.0, _RECORDS_PER_READ).values():
+                decoded = decoder.decode(records)
+                counts.records += len(records)
+                counts.rejected.update(rejection.reason.value for rejection in decoded.rejections)
+                for batch in decoded.batches:
+                    counts.events[batch.model] += len(batch)
+                    if batch.model == model:
+                        yield batch
+                progress(len(records))
+    finally:
+        source.close()
+
+
+def reference_from_file(
+    files: Sequence[Path], model: str, version: str | None, seed: int, pane_s: int | None = None
+) -> Reference:
+    """A reference from a log of ordinary events, or one that ``vedette reference fit --output`` saved.
+
+    Args:
+        version: take only events of this version; None takes all, and the reference then serves every version.
+
+    Raises:
+        PermanentError: the files hold too few events of the model; the message says what they do hold.
+    """
+    if len(files) == 1 and _is_saved_reference(files[0]):
+        try:
+            return Reference.from_bytes(files[0].read_bytes())
+        except ValueError as error:
+            raise PermanentError(f"{files[0]}: {error}") from error
+    counts = ReadCounts()
+    batches = list(read_batches(files, model, counts))
+    chosen = [batch for batch in batches if version is None or batch.version == version]
+    if not chosen:
+        raise PermanentError(_nothing_found(files, model, version, counts, batches))
+    merged = concatenate([_unversioned(batch, version or "") for batch in chosen])
+    try:
+        return fit_reference(_capped(merged), version or "", seed, pane_s)
+    except ValueError as error:
+        raise PermanentError(f"{_names(files)}: {error}") from error
+
+
+def _is_saved_reference(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(2) in _ZLIB_MAGIC
+    except OSError as error:
+        raise PermanentError(f"{path}: {error.strerror}; check the path") from error
+
+
+def _unversioned(batch: EventBatch, version: str) -> EventBatch:
+    return replace(batch, version=version)
+
+
+def _capped(batch: EventBatch) -> EventBatch:
+    """Every k-th event, so that a huge reference log costs bounded memory."""
+    width = max(batch.numeric.shape[1] + len(batch.mixed), 1)
+    most = max(min(MAX_REFERENCE_EVENTS, MAX_REFERENCE_VALUES // width), 1_000)
+    if len(batch) <= most:
+        return batch
+    return batch.take(np.linspace(0, len(batch) - 1, most).astype(np.int64))
+
+
+def _nothing_found(
+    files: Sequence[Path], model: str, version: str | None, counts: ReadCounts, batches: Sequence[EventBatch]
+) -> str:
+    if batches:
+        versions = ", ".join(sorted({repr(batch.version) for batch in batches}))
+        return f"{_names(files)}: no event of {model!r} has version {version!r}; there are {versions}"
+    if counts.events:
+        models = ", ".join(f"{name!r} ({n:,})" for name, n in counts.events.most_common(10))
+        return f"{_names(files)}: no event of model {model!r}; there are events of {models}"
+    reasons = ", ".join(f"{reason} ({n:,})" for reason, n in counts.rejected.most_common())
+    return f"{_names(files)}: no readable event" + (f"; rejected: {reasons}" if reasons else "; the log is empty")
+
+
+def _names(files: Sequence[Path]) -> str:
+    return ", ".join(str(path) for path in files)
+
+
+def models_in(file: Path) -> list[str]:
+    """Names of the models that a reference file speaks of, in order of first appearance."""
+    if _is_saved_reference(file):
+        return [reference_from_file([file], "", None, seed=0).model]
+    counts = ReadCounts()
+    for _batch in read_batches([file], "", counts):
+        pass
+    return list(counts.events)

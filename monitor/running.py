@@ -1,0 +1,116 @@
+"""Running loops: step, wait, and after something was away, say so, wait longer, start afresh.
+
+A loop that met a ``TransientError`` is closed and built anew: what it held uncommitted is read again from where the
+database says it was. ``PermanentError`` ends the whole service; it is never retried.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from monitor.errors import TransientError
+
+_FIRST_RETRY_S = 1.0
+_LONGEST_RETRY_S = 30.0
+
+log = structlog.get_logger(__name__)
+
+
+class Loop(Protocol):
+    """One of the loops, as the runner sees it."""
+
+    def turn(self) -> bool:
+        """Do one step; True when there may be more to do right away."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class LoopSpec:
+    """How to build a loop, and how long to rest when it has nothing to do."""
+
+    name: str
+    build: Callable[[], Loop]
+    rest_s: float
+
+
+class Service:
+    """Loops in threads, until ``stop`` is set or one of them meets what only a person can change."""
+
+    def __init__(self, specs: Sequence[LoopSpec]) -> None:
+        self._specs = specs
+        self._stop = threading.Event()
+        self._failure: BaseException | None = None
+        self._threads = [
+            threading.Thread(target=self._guard, args=(spec,), name=f"vedette-{spec.name}", daemon=True)
+            for spec in specs
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self, timeout_s: float = 30.0) -> None:
+        """Let every loop finish its step and commit; bounded by ``timeout_s`` each."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(timeout_s)
+
+    def wait(self) -> None:
+        """Block until a loop fails or ``stop`` is called; raises what the loop raised."""
+        self._stop.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    def request_stop(self) -> None:
+        self._stop.set()
+
+    def _guard(self, spec: LoopSpec) -> None:
+        try:
+            run_loop(spec, self._stop)
+        except BaseException as error:
+            self._failure = self._failure or error
+            self._stop.set()
+
+
+def run_loop(spec: LoopSpec, stop: threading.Event) -> None:
+    """Build and turn one loop until ``stop``; retries with doubling waits while something is away."""
+    wait_s = _FIRST_RETRY_S
+    while not stop.is_set():
+        loop: Loop | None = None
+        try:
+            loop = spec.build()
+            while not stop.is_set():
+                if not loop.turn():
+                    stop.wait(spec.rest_s)
+                wait_s = _FIRST_RETRY_S
+            loop.close()
+        except TransientError as error:
+            log.warning(f"{spec.name}: {error}; trying again", retry_in_s=wait_s)
+            if loop is not None:
+                with contextlib.suppress(TransientError):
+                    loop.close()
+            stop.wait(wait_s)
+            wait_s = min(wait_s * 2, _LONGEST_RETRY_S)
+
+
+@contextlib.contextmanager
+def stopping_on_signals(service: Service) -> Iterator[None]:
+    """SIGINT and SIGTERM ask the service to stop; the old handlers come back afterwards."""
+    wanted = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in wanted}
+    for number in wanted:
+        signal.signal(number, lambda _number, _frame: service.request_stop())
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
