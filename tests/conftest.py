@@ -80,6 +80,14 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
     _drop_database(postgres_server, url)
 
 
+@pytest.fixture
+def empty_postgres_url(postgres_server: str) -> Iterator[str]:
+    """URL of an empty PostgreSQL database of the test's own, not migrated."""
+    url = _create_database(postgres_server)
+    yield url
+    _drop_database(postgres_server, url)
+
+
 @pytest.fixture(scope="session")
 def _migrated_postgres(postgres_server: str) -> Iterator[str]:
     url = _create_database(postgres_server)
