@@ -13,6 +13,7 @@ from monitor.alerting import book
 from monitor.alerting.book import BookPolicy, Decision, Outcome
 from monitor.alerting.incident import Change, Identity, Incident, PaneRef, Status, Transition
 from monitor.alerting.routing import Route
+from monitor.alerting.storable import storable_text
 from monitor.errors import NotFound
 from monitor.storage.deliveries import owe
 from monitor.storage.incident_rows import incident_of, row_of
@@ -128,7 +129,7 @@ def _save_change(conn: sa.Connection, change: Change, routes: Sequence[Route], n
 
 
 def _known(conn: sa.Connection, alert_id: str) -> Incident:
-    found = incident(conn, alert_id) if "\x00" not in alert_id else None
+    found = incident(conn, alert_id) if storable_text(alert_id) == alert_id else None
     if found is None:
         raise NotFound(f"there is no alert {alert_id[:64]!r}; list the alerts to find its id")
     return found
