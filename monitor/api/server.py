@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 import threading
@@ -73,13 +74,15 @@ def serve(app: ASGIApp, host: str, port: int) -> RunningServer:
     server.settled.wait(_START_TIMEOUT_S)
     if not server.started:
         server.should_exit = True
+        thread.join(_START_TIMEOUT_S)
         raise PermanentError(f"the web server at {host}:{port} did not start; its log says why")
     return RunningServer(host, bound.getsockname()[1], server, thread)
 
 
 def _run(server: _Server, bound: socket.socket) -> None:
     try:
-        server.run([bound])
+        with contextlib.suppress(SystemExit):  # uvicorn's way to say that the application failed to start
+            server.run([bound])
     finally:
         bound.close()
         server.settled.set()

@@ -8,6 +8,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from monitor.api.app import ApiSettings
 from monitor.errors import PermanentError, TransientError
@@ -128,9 +129,10 @@ class TestFailures:
     def test_a_crash_is_500_and_keeps_the_cause_to_itself(
         self, open_site: Callable[..., Any], error: Exception
     ) -> None:
-        with open_site(queries=Broken(error)) as site:
+        with capture_logs() as logs, open_site(queries=Broken(error)) as site:
             response = site.client.get("/api/v1/overview", headers={"X-Request-Id": "mine-1"})
             body = assert_problem(response, 500)
+            assert [(line["event"], line["exc_info"]) for line in logs] == [("request_failed", True)]
             assert body["request_id"] == "mine-1"
             assert "secret" not in response.text
             assert "Traceback" not in response.text
