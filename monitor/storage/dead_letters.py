@@ -33,9 +33,14 @@ class DeadLetterRecord:
     created_at: datetime
 
     @property
-    def retriable(self) -> bool:
-        """Whether the record can be read again: it was kept whole, and nothing of it has been counted."""
+    def kept_whole(self) -> bool:
+        """Whether it is about a whole record, all of whose bytes were kept."""
         return self.row == _WHOLE_RECORD and bool(self.value) and len(self.value or b"") == self.value_bytes
+
+    @property
+    def position(self) -> tuple[str, str, int, int]:
+        """Where the record was: source, topic, partition, offset."""
+        return self.source, self.topic, self.partition, self.offset
 
 
 def list_dead_letters(conn: sa.Connection, after: int = 0, limit: int = 100) -> Sequence[DeadLetterRecord]:
@@ -45,15 +50,18 @@ def list_dead_letters(conn: sa.Connection, after: int = 0, limit: int = 100) -> 
 
 
 def requeue(conn: sa.Connection, ids: Sequence[int], now: datetime) -> int:
-    """Move those of ``ids`` that are ``retriable`` to the end of the ingest queue; returns how many.
+    """Move those of ``ids`` that can be read again to the end of the ingest queue; returns how many.
 
-    The others stay: of a record that was cut nothing complete is left, and one of whose events some were counted
-    would count those twice.
+    The others stay: of a record that was cut nothing complete is left, and one that was set aside row by row has
+    other rows that were counted and would count twice.
     """
-    statement = sa.select(dead_letters).order_by(dead_letters.c.id).with_for_update(skip_locked=True)
+    c = dead_letters.c
     moved = 0
     for chunk in _chunks(ids):
-        letters = [r for r in _records(conn, statement.where(dead_letters.c.id.in_(chunk))) if r.retriable]
+        chosen = sa.select(dead_letters).where(c.id.in_(chunk)).order_by(c.id).with_for_update(skip_locked=True)
+        whole = [letter for letter in _records(conn, chosen) if letter.kept_whole]
+        read_in_part = _set_aside_by_row(conn, [letter.offset for letter in whole])
+        letters = [letter for letter in whole if letter.position not in read_in_part]
         moved += append(conn, [letter.value for letter in letters if letter.value is not None], now)
         delete_dead_letters(conn, [letter.id for letter in letters])
     return moved
@@ -68,6 +76,12 @@ def delete_dead_letters(conn: sa.Connection, ids: Sequence[int]) -> int:
 def _records(conn: sa.Connection, statement: sa.Select[tuple[int]]) -> list[DeadLetterRecord]:
     rows = conn.execute(statement).mappings()
     return [DeadLetterRecord(**{**row, "reason": DeadLetterReason(row["reason"])}) for row in rows]
+
+
+def _set_aside_by_row(conn: sa.Connection, offsets: Sequence[int]) -> set[tuple[str, str, int, int]]:
+    c = dead_letters.c
+    by_row = sa.select(c.source, c.topic, c.partition, c.offset).where(c.row > _WHOLE_RECORD, c.offset.in_(offsets))
+    return {(row.source, row.topic, row.partition, row.offset) for row in conn.execute(by_row.distinct())}
 
 
 def _chunks(ids: Sequence[int]) -> list[Sequence[int]]:

@@ -184,6 +184,13 @@ def set_judged_until(conn: sa.Connection, model: str, version: str, until: int) 
     conn.execute(sa.update(models).where(_is(models, model, version)).values(judged_until=int(until)))
 
 
+def judged_models(conn: sa.Connection) -> Sequence[tuple[str, str, int]]:
+    """Model versions that were ever judged, by name, each with the epoch second up to which it was."""
+    c = models.c
+    statement = sa.select(c.model, c.version, c.judged_until).where(c.judged_until.is_not(None))
+    return [(row.model, row.version, row.judged_until) for row in conn.execute(statement.order_by(c.model, c.version))]
+
+
 def _reading_row(model: str, version: str, pane_start: int, pane_s: int, reading: Reading) -> dict[str, Any]:
     subject_id = storable_id(reading.subject.id)
     return {

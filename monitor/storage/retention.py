@@ -10,24 +10,22 @@ import sqlalchemy as sa
 
 from detectors.sketch import Sketch, total
 from monitor.storage.judging import save_pane
-from monitor.storage.tables import dead_letters, evidence, models, panes, readings
+from monitor.storage.tables import dead_letters, evidence, panes, readings
 
 _ROWS_PER_CALL = 5_000
 _PANES_PER_CALL = 500
 
 
-def prune(conn: sa.Connection, *, readings_before: int, panes_before: int) -> int:
+def prune(conn: sa.Connection, model: str, version: str, *, readings_before: int, panes_before: int) -> int:
     """Delete readings of panes before one epoch second, and panes and evidence last touched before the other.
 
     Returns:
         Rows deleted, at most 5,000.
     """
     left = _ROWS_PER_CALL
-    for model, version in conn.execute(sa.select(models.c.model, models.c.version)).all():
-        for table, before in ((readings, readings_before), (panes, panes_before), (evidence, panes_before)):
-            c = table.c
-            old = sa.and_(c.model == model, c.version == version, c.pane_start < before)
-            left -= _delete(conn, table, old, left)
+    for table, before in ((readings, readings_before), (panes, panes_before), (evidence, panes_before)):
+        c = table.c
+        left -= _delete(conn, table, sa.and_(c.model == model, c.version == version, c.pane_start < before), left)
     return _ROWS_PER_CALL - left
 
 

@@ -65,11 +65,18 @@ def test_a_retried_record_moves_to_the_queue(engine, stored):
 )
 def test_what_cannot_be_read_again_whole_stays(engine, stored, letter):
     (kept,) = stored(letter)
-    assert not kept.retriable
     with transaction(engine) as conn:
         assert requeue(conn, [kept.id], LATER) == 0
         assert list_dead_letters(conn) == [kept]
     assert _queued(engine) == []
+
+
+def test_a_record_that_was_also_set_aside_row_by_row_stays(engine, stored):
+    """Its other rows were counted; the same offset of another record does not matter."""
+    rest, _, other = stored(replace(LETTER, message="9 more rows"), replace(LETTER, row=3), replace(LETTER, offset=8))
+    with transaction(engine) as conn:
+        assert requeue(conn, [rest.id, other.id], LATER) == 1
+        assert [letter.row for letter in list_dead_letters(conn)] == [-1, 3]
 
 
 def test_a_retry_that_fails_half_way_leaves_everything(engine, stored):
@@ -84,7 +91,7 @@ def test_a_retry_that_fails_half_way_leaves_everything(engine, stored):
 
 def test_thousands_are_retried_and_deleted_at_once(engine, stored):
     ids = [1 + i for i in range(2_500)]
-    stored(*[LETTER] * 2_100, *[replace(LETTER, row=0)] * 200)
+    stored(*[LETTER] * 2_100, *[replace(LETTER, offset=8, row=0)] * 200)
     with transaction(engine) as conn:
         assert requeue(conn, ids, LATER) == 2_100
         assert delete_dead_letters(conn, ids) == 200

@@ -68,6 +68,15 @@ def test_a_claim_knows_how_far_the_model_was_judged(engine):
         assert judging.claim_model(conn, "m", "1") == judging.ModelClaim("m", "1", 1_010)
 
 
+def test_models_that_were_judged_are_listed_with_how_far(engine):
+    _store(engine, DELTA, replace(DELTA, model="a"), replace(DELTA, version="0"))
+    with transaction(engine) as conn:
+        assert judging.judged_models(conn) == []
+        judging.set_judged_until(conn, "m", "1", 1_010)
+        judging.set_judged_until(conn, "a", "1", 1_020)
+        assert judging.judged_models(conn) == [("a", "1", 1_020), ("m", "1", 1_010)]
+
+
 def test_one_judge_at_a_time_has_a_model(engine):
     """On PostgreSQL the second goes on to other models; on SQLite it waits for the first, the only writer."""
     _store(engine, DELTA, replace(DELTA, version="2"))
@@ -93,9 +102,8 @@ def test_one_judge_at_a_time_has_a_model(engine):
 
 
 @pytest.mark.services
-def test_workers_commit_while_a_judge_holds_their_model(engine):
-    if engine.dialect.name == "sqlite":
-        return  # one writer at a time, by design
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+def test_workers_on_postgresql_commit_while_a_judge_holds_their_model(engine):
     _store(engine, DELTA)
     with transaction(engine) as conn:
         judging.claim_model(conn, "m", "1")
