@@ -1,0 +1,307 @@
+"""OOD scorer: how strange one event is, as a score and as a p-value, from whatever it logged.
+
+Every source (``sources.py``) gives component scores. Each is ranked against scores that held-out reference rows got
+from models that had not seen them (cross-fitting: every row is held out once, none is wasted) and becomes −log p. The
+components of an event meet in ::
+
+    strangeness = log sum_i 1/p_i  +  sum over sources of mean over its core of −log p_i
+
+so that one component that is certain is enough, and agreement of the usually right ones decides the rest. Strangeness
+is ranked once more against its own held-out values, among reference rows that logged the same inputs: the final
+p-value is uniform for events like the reference, whatever was missing and however dependent the components are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+from detectors.base import Part, Unfit
+from detectors.batch import EventBatch, FloatArray, IntArray
+from detectors.ood.calibration import Calibration, two_sided
+from detectors.ood.encoding import Vocabulary
+from detectors.ood.folds import assign_folds
+from detectors.ood.inputs import Inputs
+from detectors.ood.sources import MIN_ROWS, SOURCES, Component, Side, Source
+from detectors.schema import Schema
+
+MAX_REFERENCE = 20_000
+MAX_CALIBRATION = 10_000
+MIN_PATTERN = 50
+MAX_PATTERNS = 64
+FEW = 2_000
+CHUNK = 8_192
+BELOW = 1e-3
+
+
+class Basis(IntEnum):
+    """What an event's p-value rests on."""
+
+    NOTHING = 0
+    """The event logged nothing that the reference can score: score and p-value are NaN."""
+    BOUND = 1
+    """Too few reference events logged these inputs together: smallest p times their number, valid but cautious."""
+    SOME = 2
+    """Some inputs are missing; calibrated for the ones that are there."""
+    ALL = 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OodScores:
+    """Scores of n events.
+
+    Attributes:
+        score: (n,) float64, higher = stranger, −log of the p-value carried on beyond 1; NaN where nothing was scorable.
+        p_value: (n,) float64 in (0, 1]. Below 1 / (held-out rows + 1) it is the model of a Pareto tail.
+        components: name (such as ``features.near``) → (n,) p-value of that component, NaN where not scorable.
+        basis: (n,) ``Basis`` of each p-value.
+    """
+
+    score: FloatArray
+    p_value: FloatArray
+    components: Mapping[str, FloatArray]
+    basis: IntArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ranked:
+    """A component with its calibration upwards, and downwards where it counts on both sides."""
+
+    source: int
+    component: Component
+    up: Calibration
+    down: Calibration | None
+
+    @classmethod
+    def learn(cls, source: int, component: Component, held_out: FloatArray) -> Self:
+        down = Calibration.learn(-held_out) if component.side is Side.BOTH else None
+        return cls(source, component, Calibration.learn(held_out), down)
+
+    def surprises(self, scores: FloatArray) -> FloatArray:
+        up = self.up.surprises(scores)
+        return up if self.down is None else two_sided(up, self.down.surprises(-scores))
+
+
+@dataclass(frozen=True, eq=False)
+class OodScorer:
+    """A fitted scorer; immutable but for a bounded memory of calibrations that depends on nothing else.
+
+    Attributes:
+        held_out: (m, c) −log p that held-out reference rows got from calibrations without them; NaN where missing.
+    """
+
+    vocabulary: Vocabulary
+    sources: tuple[Source, ...]
+    ranked: tuple[_Ranked, ...]
+    held_out: FloatArray
+    _patterns: dict[bytes, Calibration | None] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def fit(cls, reference: EventBatch, schema: Schema, seed: int) -> Part | Unfit:
+        """Learn from ordinary events; about a second for 5,000 events of 64 features on one core.
+
+        Returns ``Unfit`` when fewer than 20 events log features, an embedding, logits or probabilities.
+        """
+        fitted = cls.learn(reference, schema, seed)
+        return fitted if isinstance(fitted, Unfit) else fitted[0]
+
+    @classmethod
+    def learn(cls, reference: EventBatch, schema: Schema, seed: int) -> tuple[Part, IntArray, FloatArray] | Unfit:
+        """As ``fit``, with the positions (m,) of the held-out reference events and their p-values (m,)."""
+        rng = np.random.default_rng(seed)
+        chosen = np.sort(rng.permutation(len(reference))[:MAX_REFERENCE])
+        if len(chosen) < len(reference):
+            reference = reference.take(chosen)
+        vocabulary = Vocabulary.learn(reference, schema)
+        inputs = Inputs.read(reference, vocabulary)
+        sources, raw = _cross_fit(inputs, vocabulary, rng)
+        if not sources:
+            return Unfit(
+                f"fewer than {MIN_ROWS} reference events log features, an embedding, logits or probabilities: "
+                "log at least one of them to watch for strange inputs"
+            )
+        ranked = _rank(sources, raw)
+        order = rng.permutation(len(raw))[:MAX_CALIBRATION]
+        scorer = cls(vocabulary, sources, ranked, _held_out_surprises(sources, raw[order]))
+        p_value = np.exp(-np.maximum(scorer._combine(scorer.held_out)[0], 0.0))
+        return scorer._to_part(seed), chosen[order], p_value
+
+    @classmethod
+    def build(cls, part: Part) -> Self:
+        """The scorer of a fitted part."""
+        by_name = {source.name: source for source in SOURCES}
+        sources = []
+        for name in part.facts["sources"]:
+            cut = len(name) + 1
+            own = {key[cut:]: value for key, value in part.arrays.items() if key.startswith(name + "/")}
+            sources.append(by_name[name].from_arrays(own))
+        ranked = []
+        for i, (at, component) in enumerate(_layout(sources)):
+            up = Calibration.from_array(part.arrays[f"calibration/{i}/up"])
+            down = part.arrays.get(f"calibration/{i}/down")
+            ranked.append(_Ranked(at, component, up, None if down is None else Calibration.from_array(down)))
+        return cls(
+            Vocabulary.from_json(part.facts["vocabulary"]),
+            tuple(sources),
+            tuple(ranked),
+            np.asarray(part.arrays["held_out"], np.float64),
+        )
+
+    @property
+    def n_held_out(self) -> int:
+        """Held-out reference rows behind the p-values."""
+        return len(self.held_out)
+
+    @property
+    def component_names(self) -> tuple[str, ...]:
+        return tuple(f"{self.sources[r.source].name}.{r.component.name}" for r in self.ranked)
+
+    def score(self, batch: EventBatch) -> OodScores:
+        """Scores of a batch: the same for an event whatever else is in the batch; memory bounded by chunks."""
+        chunks = [
+            self._surprises(batch.take(np.arange(at, min(at + CHUNK, len(batch)))))
+            for at in range(0, len(batch), CHUNK)
+        ]
+        surprise = np.concatenate(chunks) if chunks else np.empty((0, len(self.ranked)))
+        score, basis = self._combine(surprise)
+        return OodScores(
+            score,
+            np.exp(-np.maximum(score, 0.0)),
+            {name: np.exp(-surprise[:, i]) for i, name in enumerate(self.component_names)},
+            basis,
+        )
+
+    def _surprises(self, batch: EventBatch) -> FloatArray:
+        inputs = Inputs.read(batch, self.vocabulary)
+        raw = np.concatenate([source.scores(inputs) for source in self.sources], axis=1)
+        return np.stack([r.surprises(raw[:, i]) for i, r in enumerate(self.ranked)], axis=1)
+
+    def _combine(self, surprise: FloatArray) -> tuple[FloatArray, IntArray]:
+        there = ~np.isnan(surprise)
+        score = np.full(len(surprise), np.nan)
+        basis = np.full(len(surprise), int(Basis.NOTHING))
+        code = there @ (1 << np.arange(there.shape[1]))
+        for rows in (np.flatnonzero(code == value) for value in np.unique(code)):
+            pattern = there[rows[0]]
+            if pattern.any():
+                score[rows], basis[rows] = self._of_pattern(surprise[rows], pattern)
+        return score, basis
+
+    def _of_pattern(self, surprise: FloatArray, pattern: NDArray[np.bool_]) -> tuple[FloatArray, int]:
+        calibration = self._calibration(pattern)
+        if calibration is None:
+            return np.maximum(surprise[:, pattern].max(axis=1) - np.log(pattern.sum()), 0.0), Basis.BOUND
+        strange = self._strangeness(surprise, pattern)
+        below = np.minimum(strange - calibration.knots[0], 0.0)
+        return calibration.surprises(strange) + BELOW * below, Basis.ALL if pattern.all() else Basis.SOME
+
+    def _calibration(self, pattern: NDArray[np.bool_]) -> Calibration | None:
+        key = pattern.tobytes()
+        if key not in self._patterns:
+            if len(self._patterns) >= MAX_PATTERNS:
+                self._patterns.clear()
+            self._patterns[key] = self._calibrate(pattern)
+        return self._patterns[key]
+
+    def _calibrate(self, pattern: NDArray[np.bool_]) -> Calibration | None:
+        there = ~np.isnan(self.held_out)
+        rows = (there == pattern).all(axis=1)
+        if rows.sum() < 4 * MIN_PATTERN:
+            rows = there[:, pattern].all(axis=1)
+        if rows.sum() < min(MIN_PATTERN, 0.8 * len(there)):
+            return None
+        return Calibration.learn(self._strangeness(self.held_out[rows], pattern))
+
+    def _strangeness(self, surprise: FloatArray, pattern: NDArray[np.bool_]) -> FloatArray:
+        out = np.asarray(logsumexp(surprise[:, pattern], axis=1), dtype=np.float64)
+        for at in range(len(self.sources)):
+            core = [i for i, r in enumerate(self.ranked) if r.source == at and r.component.core and pattern[i]]
+            if core:
+                out = out + surprise[:, core].mean(axis=1)
+        return out
+
+    def _to_part(self, seed: int) -> Part:
+        arrays: dict[str, NDArray[np.generic]] = {"held_out": self.held_out.astype(np.float32)}
+        for source in self.sources:
+            arrays.update({f"{source.name}/{key}": value for key, value in source.to_arrays().items()})
+        for i, ranked in enumerate(self.ranked):
+            arrays[f"calibration/{i}/up"] = ranked.up.to_array()
+            if ranked.down is not None:
+                arrays[f"calibration/{i}/down"] = ranked.down.to_array()
+        facts: dict[str, Any] = {
+            "sources": [source.name for source in self.sources],
+            "vocabulary": self.vocabulary.to_json(),
+            "components": list(self.component_names),
+            "n_held_out": self.n_held_out,
+            "seed": seed,
+        }
+        return Part(arrays, facts)
+
+
+def _layout(sources: Sequence[Source]) -> list[tuple[int, Component]]:
+    return [(at, component) for at, source in enumerate(sources) for component in source.components()]
+
+
+def _kinds(inputs: Inputs) -> tuple[type[Source], ...]:
+    """Every source worth learning: probabilities only where logits do not already say it all."""
+    if inputs.logits is None or float(np.isnan(inputs.logits[:, 0]).mean()) > 0.1:
+        return SOURCES
+    return tuple(kind for kind in SOURCES if kind.name != "probabilities")
+
+
+def _cross_fit(
+    inputs: Inputs, vocabulary: Vocabulary, rng: np.random.Generator
+) -> tuple[tuple[Source, ...], FloatArray]:
+    """Sources, and scores (n, c) of every reference row by sources that did not learn from it.
+
+    The sources kept are those of the first fold: they know as many rows as the ones that scored the held-out rows, so
+    a new event's scores come from the same distribution. Sources that knew every row would place it a little nearer.
+    """
+    k = 10 if len(inputs) < FEW else 5
+    fold = assign_folds(inputs, k, rng)
+    kept = _learn(_kinds(inputs), inputs.take(fold != 0), vocabulary, rng)
+    raw = np.full((len(inputs), len(_layout(kept))), np.nan)
+    for held in range(k):
+        own = np.flatnonzero(fold == held)
+        rest = inputs.take(fold != held)
+        at = 0
+        for source in kept:
+            learned = source if held == 0 else type(source).learn(rest, vocabulary, rng)
+            columns = slice(at, at + len(source.components()))
+            if learned is not None and own.size and learned.components() == source.components():
+                raw[own, columns] = learned.scores(inputs.take(own))
+            at = columns.stop
+    return kept, raw
+
+
+def _learn(
+    kinds: Sequence[type[Source]], inputs: Inputs, vocabulary: Vocabulary, rng: np.random.Generator
+) -> tuple[Source, ...]:
+    learned = [kind.learn(inputs, vocabulary, rng) for kind in kinds]
+    return tuple(source for source in learned if source is not None)
+
+
+def _rank(sources: Sequence[Source], raw: FloatArray) -> tuple[_Ranked, ...]:
+    return tuple(
+        _Ranked.learn(at, component, raw[~np.isnan(raw[:, i]), i]) for i, (at, component) in enumerate(_layout(sources))
+    )
+
+
+def _held_out_surprises(sources: Sequence[Source], raw: FloatArray) -> FloatArray:
+    """(n, c) −log p of every held-out row by calibrations that did not see it; rows come in random order."""
+    k = 10 if len(raw) < FEW else 5
+    fold = np.arange(len(raw)) % k
+    out = np.full(raw.shape, np.nan)
+    for held in range(k):
+        own = fold == held
+        for i, (at, component) in enumerate(_layout(sources)):
+            known = raw[~own & ~np.isnan(raw[:, i]), i]
+            if len(known) >= 2:
+                out[own, i] = _Ranked.learn(at, component, known).surprises(raw[own, i])
+    return out
