@@ -80,17 +80,17 @@ class FileSource:
         return self._announced and len(self._finished) == len(self._logs)
 
     def _take(self, partition: Partition, most: int) -> Sequence[Record]:
-        rows, size = self._open[partition], 0
+        rows, size = self._open.pop(partition), 0
         records: list[Record] = []
         with named_faults(self._path_of[partition]):
             while len(records) < most and size < _MAX_POLL_BYTES:
                 row = next(rows, None)
                 if row is None:
-                    self._leave(partition)
                     self._finished.add(partition)
-                    break
+                    return records
                 records.append(Record(partition, *row))
                 size += len(row[1])
+        self._open[partition] = rows
         return records
 
     def _leave(self, partition: Partition) -> None:

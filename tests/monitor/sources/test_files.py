@@ -313,6 +313,18 @@ def test_an_unreadable_file_is_named_with_the_cause(
     assert str(caught.value).startswith(str(path))
 
 
+def test_a_damaged_file_is_never_taken_as_read_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "log.ndjson"
+    path.write_bytes(gzip.compress(b"{}\n" * 1_000)[:-10])
+    source = FileSource([path])
+    (partition,) = source.assignment().assigned
+    source.seek(partition, 0)
+    with pytest.raises(PermanentError, match="cut-off gzip"):
+        source.poll(0.0, 2_000)
+    assert not source.poll(0.0, 2_000)
+    assert not source.exhausted()
+
+
 def test_closing_in_the_middle_lets_go_of_the_file(tmp_path: Path) -> None:
     source = FileSource([_ndjson(tmp_path, values(10))])
     (partition,) = source.assignment().assigned
