@@ -150,8 +150,8 @@ def url_secrets(url: str) -> tuple[str, ...]:
 
 
 def _failure(error: Exception) -> str:
-    if isinstance(error, httpcore.ConnectError) and isinstance(error.__cause__, ssl.SSLError):
-        return f"TLS failed: {error.__cause__.reason or 'handshake'}"
+    if isinstance(error, httpcore.ConnectError) and isinstance(error.__context__, ssl.SSLError):
+        return f"TLS failed: {error.__context__.reason or 'handshake'}"
     return next((words for kind, words in _FAILURES if isinstance(error, kind)), "the receiver's name is not valid")
 
 
