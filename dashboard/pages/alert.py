@@ -1,0 +1,249 @@
+"""One alert: what it is, why it fired, what changed, what was done about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dash_mantine_components as dmc
+from dash import Dash, Input, dcc, html
+
+from dashboard import figures, live, routing, words
+from dashboard.components import badges, charts, evidence, history, panels, states
+from dashboard.components.accessibility import aria
+from dashboard.detail import Detail, read_detail
+from monitor.queries import AlertRow, Queries, ReadingRow
+
+RANGES: Mapping[str, str] = {"incident": "Incident", "day": "Day", "week": "Week", "month": "Month"}
+_WIDTHS = {"day": timedelta(days=1), "week": timedelta(days=7), "month": timedelta(days=30)}
+_PARTS = (
+    ("alert-head", "children"),
+    ("alert-why", "children"),
+    ("alert-pictures", "children"),
+    ("alert-side", "children"),
+    ("alert-history", "children"),
+    ("alert-deliveries", "children"),
+    ("alert-actions", "hidden"),
+    ("alert-chart-box", "hidden"),
+    *charts.parts("alert-evidence"),
+)
+
+
+def layout(route: routing.Route) -> html.Div:
+    chosen = route.one("range", "incident")
+    picker = dmc.SegmentedControl(
+        id="alert-range",
+        value=chosen if chosen in RANGES else "incident",
+        data=[{"value": value, "label": label} for value, label in RANGES.items()],
+        size="xs",
+        **aria(label="Time range"),
+    )
+    return live.frame(
+        "alert",
+        [
+            dcc.Store(id="alert-id", data=route.item),
+            dcc.Store(id={"role": "target", "page": "alert"}, data=[route.item]),
+            html.Div([panels.link("← Alerts", "/alerts", "back"), _actions()], className="page-head"),
+            html.Div(states.loading(3), id="alert-head"),
+            html.Div(
+                [
+                    html.Div(
+                        [
+                            html.Div(states.loading(3), id="alert-why"),
+                            html.Div(
+                                panels.panel("Evidence over time", charts.slot("alert-evidence", 260), picker),
+                                id="alert-chart-box",
+                            ),
+                            html.Div(id="alert-pictures"),
+                        ],
+                        className="column-main",
+                    ),
+                    html.Div(
+                        [html.Div(id="alert-side"), html.Div(id="alert-history"), html.Div(id="alert-deliveries")],
+                        className="column-side",
+                    ),
+                ],
+                className="columns",
+            ),
+        ],
+    )
+
+
+def register(app: Dash, queries: Queries) -> None:
+    live.register(
+        app,
+        live.Live(
+            page="alert",
+            parts=_PARTS,
+            controls=(("alert-range", "value"),),
+            states=(("alert-id", "data"),),
+            render=lambda tick, chosen, alert_id: render(queries, tick, chosen, str(alert_id), datetime.now(UTC)),
+        ),
+    )
+    live.browser_on_change(app, "rangeToAddress", Input("alert-range", "value"))
+
+
+def render(queries: Queries, tick: live.Tick, chosen: str, alert_id: str, now: datetime) -> Mapping[str, Any]:
+    """All parts of the page."""
+    row = queries.alert(alert_id)
+    if row is None:
+        return _missing()
+    detail = read_detail(row.detail)
+    since, until = time_range(row, chosen)
+    readings = of_alert(queries.readings(row.model, row.version, since, until), row)
+    span = figures.Span(row.onset_at or row.opened_at, row.resolved_at or row.last_seen_at, row.severity, row.title)
+    return {
+        "alert-head": _head(row, now),
+        "alert-why": _why(row),
+        "alert-pictures": evidence.pictures(detail, tick.scheme),
+        "alert-side": _side(row, detail),
+        "alert-history": history.transitions(queries.transitions(row.id), now),
+        "alert-deliveries": history.deliveries(queries.deliveries(row.id), now),
+        "alert-actions": row.status == "resolved",
+        "alert-chart-box": False,
+        **charts.fill("alert-evidence", figures.alert_evidence(readings, row.log_threshold, [span], tick.scheme)),
+    }
+
+
+def time_range(row: AlertRow, chosen: str) -> tuple[datetime, datetime]:
+    """Event time to show: the incident with room on both sides, or a day, week or month that ends with it."""
+    start, end = row.onset_at or row.opened_at, row.resolved_at or row.last_seen_at
+    if chosen in _WIDTHS:
+        return end - _WIDTHS[chosen], end + timedelta(minutes=1)
+    room = max((end - start) * 0.6, timedelta(minutes=5))
+    return start - room, end + room
+
+
+def of_alert(readings: Sequence[ReadingRow], row: AlertRow) -> Sequence[ReadingRow]:
+    """The readings that are about this alert's subject, by the detector that raised it."""
+    return [
+        reading
+        for reading in readings
+        if reading.detector == row.detector
+        and (reading.subject_type, reading.subject_id) == (row.subject_type, row.subject_id)
+    ]
+
+
+def _actions() -> html.Div:
+    def button(text: str, action: str, variant: str) -> dmc.Button:
+        return dmc.Button(text, id={"role": "act", "action": action}, size="sm", variant=variant)
+
+    return html.Div(
+        [button("Acknowledge", "acknowledge", "filled"), button("Resolve", "resolve", "default")],
+        id="alert-actions",
+        className="actions",
+        hidden=True,
+    )
+
+
+def _head(row: AlertRow, now: datetime) -> html.Div:
+    signs = [badges.severity(row.severity), badges.alert_status(row.status), badges.kind(row.kind)]
+    acknowledged = []
+    if row.acknowledged_by and row.status == "acknowledged":
+        acknowledged = [
+            html.Span(
+                [
+                    "Acknowledged by ",
+                    html.Strong(words.clean(row.acknowledged_by, 80)),
+                    " ",
+                    badges.when(row.acknowledged_at, now),
+                ]
+            )
+        ]
+    return html.Div(
+        [
+            html.Div(signs, className="signs"),
+            html.H1(words.clean(row.title, 240)),
+            html.Div(
+                [
+                    html.Span(
+                        [
+                            "on ",
+                            panels.link(
+                                f"{words.clean(row.model, 80)} · {badges.version(row.version)}",
+                                routing.model_path(row.model, row.version),
+                            ),
+                        ]
+                    ),
+                    html.Span(["about ", badges.subject(row.subject_type, row.subject_id, row.members)]),
+                    html.Span(["opened ", badges.when(row.opened_at, now)]),
+                    *acknowledged,
+                ],
+                className="byline",
+            ),
+        ],
+        className="alert-head",
+    )
+
+
+def _why(row: AlertRow) -> Any:
+    ratio = row.log_evidence / row.log_threshold if row.log_threshold > 0 else 0.0
+    numbers = html.Div(
+        [
+            panels.tile(
+                "Evidence",
+                words.odds(row.log_evidence),
+                [panels.meter(min(ratio, 1.0), row.severity), f"alarm at {words.odds(row.log_threshold)}"],
+            ),
+            panels.tile("Effect", _effect(row.effect, row.effect_unit), words.clean(row.effect_unit, 60)),
+            panels.tile(
+                "Lasting", words.duration(_length_s(row)), f"{words.plural(row.readings_total, 'reading')} in alarm"
+            ),
+        ],
+        className="tiles tiles-small",
+    )
+    return panels.panel("Why it fired", [html.P(words.clean(row.reason, 1_000), className="reason"), numbers])
+
+
+def _effect(value: float, unit: str) -> str:
+    return words.percent(value) if "share" in unit or unit == "%" else words.number(value)
+
+
+def _length_s(row: AlertRow) -> float:
+    return ((row.resolved_at or row.last_seen_at) - (row.onset_at or row.opened_at)).total_seconds()
+
+
+def _side(row: AlertRow, detail: Detail) -> Any:
+    pairs: list[tuple[str, Any]] = [
+        ("Model", words.clean(row.model, 120)),
+        ("Version", badges.version(row.version)),
+        ("Subject", badges.subject(row.subject_type, row.subject_id, row.members)),
+        ("Detector", words.clean(row.detector, 60)),
+    ]
+    if detail.family:
+        pairs.append(("Pattern", words.clean(detail.family, 120)))
+    times = (
+        ("Began", row.onset_at),
+        ("Opened", row.opened_at),
+        ("Last seen", row.last_seen_at),
+        ("Resolved", row.resolved_at),
+    )
+    pairs += [(name, words.instant(at)) for name, at in times if at is not None]
+    pairs.append(("Id", html.Code(words.clean(row.id, 80))))
+    members = None
+    if row.members:
+        shown = [html.Li(html.Code(words.clean(name, 120))) for name in row.members[:20]]
+        rest = len(row.members) - len(shown)
+        members = html.Details(
+            [
+                html.Summary(words.plural(len(row.members), "client")),
+                html.Ul(shown),
+                f"and {rest} more" if rest else None,
+            ]
+        )
+    return panels.panel("Facts", [panels.facts(pairs), members])
+
+
+def _missing() -> dict[str, Any]:
+    text = "No alert has this id. It may have been deleted, or the link may be cut short."
+    lost = states.not_found("No such alert", text, panels.link("All alerts", "/alerts?status=all"))
+    values: dict[str, Any] = dict.fromkeys((component for component, _ in _PARTS), None)
+    blank = figures.alert_evidence([], 1.0, [], live.Tick().scheme)
+    return {
+        **values,
+        "alert-head": lost,
+        "alert-actions": True,
+        "alert-chart-box": True,
+        **charts.fill("alert-evidence", blank),
+    }

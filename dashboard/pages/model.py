@@ -1,0 +1,334 @@
+"""One model version: its budget, its traffic, its evidence, and what normal looks like for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dash_mantine_components as dmc
+from dash import Dash, Input, dcc, html
+
+from dashboard import figures, live, routing, words
+from dashboard.components import badges, charts, panels, states
+from dashboard.components.accessibility import aria
+from monitor.queries import AlertFilter, AlertRow, BudgetRow, ModelRow, Queries, ReadingRow
+
+RANGES: Mapping[str, str] = {"1h": "1 h", "6h": "6 h", "1d": "1 d", "7d": "7 d", "30d": "30 d", "all": "All"}
+_WIDTHS = {
+    "1h": timedelta(hours=1),
+    "6h": timedelta(hours=6),
+    "1d": timedelta(days=1),
+    "7d": timedelta(days=7),
+    "30d": timedelta(days=30),
+}
+MAX_INCIDENTS = 10
+MAX_WARNINGS = 12
+MAX_COLUMNS = 40
+_PARTS = (
+    ("model-head", "children"),
+    ("model-tiles", "children"),
+    ("model-version", "data"),
+    ("model-version", "value"),
+    ("model-charts", "hidden"),
+    ("model-incidents", "children"),
+    ("model-warnings", "children"),
+    ("model-budget", "children"),
+    ("model-reference", "children"),
+    *charts.parts("model-volume"),
+    *charts.parts("model-evidence"),
+)
+
+
+def layout(route: routing.Route) -> html.Div:
+    chosen = route.one("range", "all")
+    picker = dmc.SegmentedControl(
+        id="model-range",
+        value=chosen if chosen in RANGES else "all",
+        data=[{"value": value, "label": label} for value, label in RANGES.items()],
+        size="xs",
+        **aria(label="Time range"),
+    )
+    version = dmc.Select(
+        id="model-version",
+        data=[],
+        size="xs",
+        className="version-select",
+        allowDeselect=False,
+        **aria(label="Version"),
+    )
+    params = {"model": route.item, "version": route.one("version") if "version" in route.query else None}
+    return live.frame(
+        "model",
+        [
+            dcc.Store(id="model-params", data=params),
+            html.Div(
+                [panels.link("← Overview", "/", "back"), html.Div([version, picker], className="actions")],
+                className="page-head",
+            ),
+            html.Div(states.loading(2), id="model-head"),
+            html.Div(states.loading(2), id="model-tiles", className="tiles"),
+            html.Div(
+                [
+                    html.Div(
+                        [
+                            html.Div(
+                                [
+                                    panels.panel("Evidence", charts.slot("model-evidence", 280)),
+                                    panels.panel("Volume", charts.slot("model-volume", 180)),
+                                ],
+                                id="model-charts",
+                            ),
+                            html.Div(id="model-incidents"),
+                            html.Div(id="model-warnings"),
+                        ],
+                        className="column-main",
+                    ),
+                    html.Div([html.Div(id="model-budget"), html.Div(id="model-reference")], className="column-side"),
+                ],
+                className="columns",
+            ),
+        ],
+    )
+
+
+def register(app: Dash, queries: Queries) -> None:
+    live.register(
+        app,
+        live.Live(
+            page="model",
+            parts=_PARTS,
+            controls=(("model-range", "value"),),
+            states=(("model-params", "data"),),
+            render=lambda tick, chosen, params: render(queries, tick, chosen, params, datetime.now(UTC)),
+        ),
+    )
+    live.browser_on_change(app, "rangeToAddress", Input("model-range", "value"))
+    live.browser_on_change(app, "openVersion", Input("model-version", "value"))
+
+
+def render(
+    queries: Queries, tick: live.Tick, chosen: str, params: Mapping[str, Any], now: datetime
+) -> Mapping[str, Any]:
+    """All parts of the page."""
+    name, version = str(params.get("model", "")), params.get("version")
+    versions = [row for row in queries.models() if row.model == name]
+    row = choose(versions, version)
+    if row is None:
+        return _missing(name, version)
+    alerts = queries.alerts(AlertFilter(model=(name,)), limit=200).rows
+    own = [item for item in alerts if item.version == row.version]
+    return {
+        "model-head": _head(row, now),
+        "model-tiles": _tiles(row, queries.budget(row.model, row.version), own),
+        "model-version.data": [
+            {"value": item.version or " ", "label": badges.version(item.version)} for item in versions
+        ],
+        "model-version.value": row.version or " ",
+        "model-incidents": _incidents(own, now),
+        "model-budget": _budget(queries.budget(row.model, row.version)),
+        "model-reference": _reference(row, queries.reference_summary(row.model, row.version)),
+        **_charts(queries, row, own, chosen, tick, now),
+    }
+
+
+def choose(versions: Sequence[ModelRow], wanted: object) -> ModelRow | None:
+    """The version asked for; without one the version that had events last."""
+    if wanted is not None:
+        return next((row for row in versions if row.version == wanted), None)
+    return max(versions, key=lambda row: row.last_event_at or row.first_seen_at, default=None)
+
+
+def _charts(
+    queries: Queries, row: ModelRow, alerts: Sequence[AlertRow], chosen: str, tick: live.Tick, now: datetime
+) -> dict[str, Any]:
+    span = queries.event_range(row.model, row.version)
+    if span is None:
+        blank = figures.detector_evidence([], [], tick.scheme)
+        empty = {**charts.fill("model-volume", blank), **charts.fill("model-evidence", blank)}
+        return {"model-charts": True, "model-warnings": _waiting(row), **empty}
+    until = span[1] + timedelta(seconds=row.pane_s or 1)
+    since = max(span[0], until - _WIDTHS[chosen]) if chosen in _WIDTHS else span[0]
+    readings = queries.readings(row.model, row.version, since, until)
+    spans = [
+        figures.Span(
+            max(item.onset_at or item.opened_at, since),
+            min(item.resolved_at or until, until),
+            item.severity,
+            item.title,
+        )
+        for item in alerts
+        if (item.resolved_at or until) >= since and (item.onset_at or item.opened_at) <= until
+    ]
+    points = queries.volume(row.model, row.version, since, until)
+    return {
+        "model-charts": False,
+        "model-warnings": _warnings(readings, now),
+        **charts.fill("model-volume", figures.volume(points, spans, tick.scheme)),
+        **charts.fill("model-evidence", figures.detector_evidence(readings, spans, tick.scheme)),
+    }
+
+
+def _head(row: ModelRow, now: datetime) -> html.Div:
+    return html.Div(
+        [
+            html.Div([badges.model_status(row.status)], className="signs"),
+            html.H1(words.clean(row.model, 160)),
+            html.Div(
+                [
+                    html.Span(badges.version(row.version)),
+                    html.Span(["first seen ", badges.when(row.first_seen_at, now)]),
+                    html.Span(["last event ", badges.when(row.last_event_at, now)]),
+                ],
+                className="byline",
+            ),
+        ],
+        className="alert-head",
+    )
+
+
+def _tiles(row: ModelRow, budget: BudgetRow | None, alerts: Sequence[AlertRow]) -> Sequence[Any]:
+    unresolved = [item for item in alerts if item.status != "resolved"]
+    gravest = next((s for s in ("critical", "warning", "info") if any(item.severity == s for item in unresolved)), "")
+    watched = words.duration(budget.watched_s) if budget is not None else "–"
+    allowed = f"{words.number(budget.alarms_per_week)} a week" if budget is not None else "–"
+    return [
+        panels.tile("Unresolved alerts", words.count(row.open_alerts), "of this version", gravest),
+        panels.tile(
+            "Events", html.Span(words.compact(row.events_total), title=words.count(row.events_total)), "in total"
+        ),
+        panels.tile("Watched", watched, "of event time"),
+        panels.tile("False alarms allowed", allowed, "over all detectors together"),
+        panels.tile(
+            "Alerts, last week",
+            words.count(budget.alerts_last_week) if budget is not None else "–",
+            "true and false together",
+        ),
+    ]
+
+
+def _incidents(rows: Sequence[AlertRow], now: datetime) -> Any:
+    if not rows:
+        return panels.panel("Incidents", states.all_good("No alert has ever been raised for this version."))
+    lines = [
+        (
+            badges.severity(row.severity),
+            panels.link(words.clean(row.title, 120), routing.alert_path(row.id), "row-link strong"),
+            badges.kind_words(row.kind),
+            badges.alert_status(row.status),
+            badges.when(row.opened_at, now),
+        )
+        for row in sorted(rows, key=lambda row: (row.status == "resolved", -row.opened_at.timestamp()))[:MAX_INCIDENTS]
+    ]
+    more = panels.link("All of this model", routing.alerts_path(status="all", model=rows[0].model))
+    return panels.panel(
+        "Incidents", panels.table(("Severity", "Alert", "Kind", "State", "Opened"), lines, "Incidents"), more
+    )
+
+
+def _warnings(readings: Sequence[ReadingRow], now: datetime) -> Any:
+    rising = [row for row in readings if row.level == "warning"]
+    if not rising:
+        return None
+    latest: dict[tuple[str, str, str], ReadingRow] = {}
+    for row in rising:
+        latest[row.detector, row.subject_type, row.subject_id] = row
+    lines = [
+        (
+            html.Span([badges.shape("warning"), words.clean(row.detector, 40)], className="sign sign-warning"),
+            badges.subject(row.subject_type, row.subject_id),
+            f"{figures.way_to_alarm(row):.0%}",
+            html.Span(words.clean(row.reason, 300)),
+            badges.when(row.pane_start, now),
+        )
+        for row in sorted(latest.values(), key=lambda row: -row.pane_start.timestamp())[:MAX_WARNINGS]
+    ]
+    table = panels.table(("Detector", "Subject", "To alarm", "What it saw", "At"), lines, "Warnings", (2,))
+    return panels.panel("Warnings below the alarm threshold", table, "nobody is told of these")
+
+
+def _waiting(row: ModelRow) -> Any:
+    if row.reference_id is not None:
+        text = "Events are being read. The first readings come once a whole pane of them has passed."
+        return panels.panel("Readings", states.nothing_yet("No readings yet", text))
+    return None
+
+
+def _budget(budget: BudgetRow | None) -> Any:
+    if budget is None:
+        return None
+    shares = [
+        html.Li(
+            [
+                html.Span(badges.kind_words(kind)),
+                html.Span(f"{words.number(share * budget.alarms_per_week)} a week"),
+                panels.meter(share),
+            ]
+        )
+        for kind, share in sorted(budget.shares.items(), key=lambda item: -item[1])
+    ]
+    weeks = budget.watched_s / (7 * 86_400)
+    expected = words.number(budget.alarms_per_week * weeks)
+    watched = words.duration(budget.watched_s)
+    came = words.plural(budget.alerts_last_week, "alert")
+    said = html.P(f"At most {expected} false alarms are expected in the {watched} watched; {came} came last week.")
+    return panels.panel("Alarm budget", [html.Ul(shares, className="shares"), said])
+
+
+def _reference(row: ModelRow, summary: Mapping[str, Any] | None) -> Any:
+    if row.reference_id is None or summary is None:
+        text = "Vedette counts this model's events but cannot judge them yet: say what normal looks like."
+        name = row.model if words.clean(row.model, 200) == row.model and row.model.isprintable() else "NAME"
+        fit = states.command(f"vedette reference fit --model {states.quoted(name)} ordinary.ndjson")
+        return panels.panel("Reference", states.nothing_yet("No reference yet", text, fit))
+    pairs: list[tuple[str, Any]] = [
+        ("Events", words.count(row.reference_events or 0)),
+        ("Fitted", words.instant(row.reference_created_at) if row.reference_created_at else "–"),
+        ("Pane", words.duration(row.pane_s) if row.pane_s else "–"),
+        ("Id", html.Code(words.clean(row.reference_id, 80))),
+    ]
+    return panels.panel("Reference", [panels.facts(pairs), _columns(summary), _unfit(summary)])
+
+
+def _columns(summary: Mapping[str, Any]) -> Any:
+    columns = summary.get("columns")
+    if not isinstance(columns, (list, tuple)) or not columns:
+        return None
+    shown = [_column(item) for item in columns[:MAX_COLUMNS]]
+    rest = len(columns) - len(shown)
+    more = html.Li(f"and {rest} more", className="dim") if rest > 0 else None
+    return html.Details(
+        [html.Summary(words.plural(len(columns), "column")), html.Ul([*shown, more], className="columns-list")],
+        open=True,
+    )
+
+
+def _column(item: object) -> html.Li:
+    name, role = (item.get("name", ""), item.get("role", "")) if isinstance(item, Mapping) else (item, "")
+    return html.Li([html.Code(words.clean(name, 60)), html.Span(words.clean(role, 20), className="dim")])
+
+
+def _unfit(summary: Mapping[str, Any]) -> Any:
+    """Detectors that cannot watch this model, and why."""
+    reasons = summary.get("unfit")
+    if not isinstance(reasons, Mapping) or not reasons:
+        return None
+    items = [
+        html.Li([html.Strong(words.clean(name, 40)), f": {words.clean(why, 300)}"]) for name, why in reasons.items()
+    ]
+    return html.Div([html.H3("Not watching"), html.Ul(items)], className="unfit")
+
+
+def _missing(name: str, version: object) -> dict[str, Any]:
+    said = f"No event of {words.clean(name, 80)}"
+    text = f"{said}{f', version {words.clean(version, 60)},' if version else ''} has been read."
+    lost = states.not_found("No such model", text, panels.link("All models", "/"))
+    blank = figures.detector_evidence([], [], live.Tick().scheme)
+    return {
+        **{f"{component}.{prop}" if component == "model-version" else component: None for component, prop in _PARTS},
+        "model-version.data": [],
+        "model-head": lost,
+        "model-charts": True,
+        **charts.fill("model-volume", blank),
+        **charts.fill("model-evidence", blank),
+    }

@@ -1,0 +1,668 @@
+"""An in-memory read side with rich, seeded rows, hostile names among them, and the actions that change it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from monitor.errors import PermanentError, TransientError
+from monitor.queries import (
+    AlertFilter,
+    AlertRow,
+    BudgetRow,
+    DeadLetterRow,
+    DeliveryRow,
+    ModelRow,
+    OverviewRow,
+    Page,
+    PartitionRow,
+    ReadingRow,
+    TransitionRow,
+    VolumePoint,
+)
+
+SCRIPT = "<script>window.hacked=1</script>"
+IMAGE = '"><img src=x onerror="window.hacked=1">'
+LINK = '<a href="https://evil.example/">click</a>'
+BACKWARDS = "invoice‮gpj.exe"
+LONG = "a-very-long-name-" * 20
+HOSTILE_MODEL = f"{SCRIPT}/../{LINK}"
+
+Key = tuple[str, str]
+
+
+@dataclass
+class FakeQueries:
+    """Answers from its lists; ``away`` makes every question fail as an absent database does."""
+
+    model_rows: list[ModelRow] = field(default_factory=list)
+    alert_rows: list[AlertRow] = field(default_factory=list)
+    transition_rows: list[TransitionRow] = field(default_factory=list)
+    delivery_rows: list[DeliveryRow] = field(default_factory=list)
+    reading_rows: dict[Key, list[ReadingRow]] = field(default_factory=dict)
+    volume_rows: dict[Key, list[VolumePoint]] = field(default_factory=dict)
+    summaries: dict[Key, Mapping[str, Any]] = field(default_factory=dict)
+    budget_rows: dict[Key, BudgetRow] = field(default_factory=dict)
+    partition_rows: list[PartitionRow] = field(default_factory=list)
+    dead_letter_rows: list[DeadLetterRow] = field(default_factory=list)
+    events_last_minute: int = 0
+    away: bool = False
+    acts: list[tuple[str, str, str, str]] = field(default_factory=list)
+
+    def overview(self) -> OverviewRow:
+        self._check()
+        unresolved = [row for row in self.alert_rows if row.status != "resolved"]
+        severities = ("critical", "warning", "info")
+        return OverviewRow(
+            open_alerts={name: n for name in severities if (n := sum(row.severity == name for row in unresolved))},
+            models=len(self.model_rows),
+            events_total=sum(row.events_total for row in self.model_rows),
+            events_last_minute=self.events_last_minute,
+            dead_letters_total=len(self.dead_letter_rows),
+            deliveries_owed=sum(row.status == "owed" for row in self.delivery_rows),
+            deliveries_dead=sum(row.status == "dead" for row in self.delivery_rows),
+            last_commit_at=max((row.updated_at for row in self.partition_rows), default=None),
+        )
+
+    def models(self) -> Sequence[ModelRow]:
+        self._check()
+        return self.model_rows
+
+    def model(self, model: str, version: str) -> ModelRow | None:
+        self._check()
+        return next((row for row in self.model_rows if (row.model, row.version) == (model, version)), None)
+
+    def alerts(self, where: AlertFilter, limit: int = 100, cursor: str | None = None) -> Page[AlertRow]:
+        self._check()
+        rows = sorted((row for row in self.alert_rows if _matches(row, where)), key=lambda row: row.opened_at)[::-1]
+        return Page(rows[:limit], "next" if len(rows) > limit else None)
+
+    def alert(self, alert_id: str) -> AlertRow | None:
+        self._check()
+        return next((row for row in self.alert_rows if row.id == alert_id), None)
+
+    def transitions(self, alert_id: str) -> Sequence[TransitionRow]:
+        return [row for row in self.transition_rows if row.alert_id == alert_id]
+
+    def deliveries(self, alert_id: str) -> Sequence[DeliveryRow]:
+        return [row for row in self.delivery_rows if row.alert_id == alert_id]
+
+    def readings(
+        self, model: str, version: str, since: datetime, until: datetime, limit: int = 5_000
+    ) -> Sequence[ReadingRow]:
+        rows = self.reading_rows.get((model, version), [])
+        return [row for row in rows if since <= row.pane_start < until][:limit]
+
+    def volume(
+        self, model: str, version: str, since: datetime, until: datetime, points: int = 300
+    ) -> Sequence[VolumePoint]:
+        rows = [row for row in self.volume_rows.get((model, version), []) if since <= row.at < until]
+        step = max(1, math.ceil(len(rows) / points))
+        chunks = [rows[index : index + step] for index in range(0, len(rows), step)]
+        return [VolumePoint(chunk[0].at, sum(row.n_events for row in chunk)) for chunk in chunks]
+
+    def event_range(self, model: str, version: str) -> tuple[datetime, datetime] | None:
+        rows = self.volume_rows.get((model, version))
+        return (rows[0].at, rows[-1].at) if rows else None
+
+    def reference_summary(self, model: str, version: str) -> Mapping[str, Any] | None:
+        return self.summaries.get((model, version))
+
+    def budget(self, model: str, version: str) -> BudgetRow | None:
+        return self.budget_rows.get((model, version))
+
+    def partitions(self) -> Sequence[PartitionRow]:
+        return self.partition_rows
+
+    def dead_letters(self, limit: int = 100, cursor: str | None = None) -> Page[DeadLetterRow]:
+        return Page(self.dead_letter_rows[:limit], None)
+
+    def acknowledge(self, alert_id: str, by: str, note: str) -> None:
+        self._change(alert_id, "acknowledged", by, note)
+
+    def resolve(self, alert_id: str, by: str, note: str) -> None:
+        self._change(alert_id, "resolved", by, note)
+
+    def _change(self, alert_id: str, status: str, by: str, note: str) -> None:
+        self._check()
+        index = next((i for i, row in enumerate(self.alert_rows) if row.id == alert_id), None)
+        if index is None or self.alert_rows[index].status == "resolved":
+            raise PermanentError(f"alert {alert_id} is not open")
+        now = datetime.now(UTC)
+        row = self.alert_rows[index]
+        changes: dict[str, Any] = {"status": status}
+        if status == "acknowledged":
+            changes |= {"acknowledged_by": by, "acknowledged_at": now}
+        else:
+            changes |= {"resolved_at": row.last_seen_at}
+        self.alert_rows[index] = dataclasses.replace(row, **changes)
+        n = len(self.transitions(alert_id)) + 1
+        self.transition_rows.append(
+            TransitionRow(f"{alert_id}-{n}", alert_id, n, status, row.severity, row.last_seen_at, by, note, now)
+        )
+        self.acts.append((status, alert_id, by, note))
+
+    def _check(self) -> None:
+        if self.away:
+            raise TransientError("The database at db.internal:5432 does not answer; trying again.")
+
+
+def _matches(row: AlertRow, where: AlertFilter) -> bool:
+    text = " ".join((row.model, row.subject_id, row.title, row.reason)).lower()
+    return (
+        (not where.model or row.model in where.model)
+        and (not where.kind or row.kind in where.kind)
+        and (not where.status or row.status in where.status)
+        and (not where.severity or row.severity in where.severity)
+        and where.search.lower() in text
+    )
+
+
+def empty() -> FakeQueries:
+    """A system that has read nothing."""
+    return FakeQueries()
+
+
+def rich(now: datetime, seed: int = 7) -> FakeQueries:
+    """Six model versions, alerts of each kind and state, a busy pipeline, and hostile names everywhere."""
+    rng = random.Random(seed)
+    fake = FakeQueries(events_last_minute=12_431)
+    _add_models(fake, now, rng)
+    _add_alerts(fake, now, rng)
+    _add_pipeline(fake, now)
+    return fake
+
+
+def _add_models(fake: FakeQueries, now: datetime, rng: random.Random) -> None:
+    names = (
+        ("credit-risk", "2026.03", "alarm", 4_812_331),
+        ("credit-risk", "2026.02", "ok", 18_204_411),
+        ("image-moderation", "v14", "alarm", 2_204_118),
+        ("churn", "3", "warning", 881_204),
+        ("pricing", "", "ok", 120_482),
+        ("fraud-embeddings", "7", "warming", 4_210),
+        (HOSTILE_MODEL, SCRIPT, "warming", 12),
+        (LONG, LONG, "ok", 99),
+    )
+    for index, (model, version, status, total) in enumerate(names):
+        key = (model, version)
+        fitted = status != "warming"
+        fake.model_rows.append(
+            ModelRow(
+                model=model,
+                version=version,
+                status=status,
+                events_total=total,
+                first_seen_at=now - timedelta(days=40 - index),
+                last_event_at=now - timedelta(seconds=3 + 40 * index),
+                open_alerts=0,
+                reference_id=f"ref-{index:04d}8f3a9c" if fitted else None,
+                reference_events=20_000 if fitted else None,
+                reference_created_at=now - timedelta(days=31) if fitted else None,
+                pane_s=10 if fitted else None,
+            )
+        )
+        if fitted:
+            _add_history(fake, key, now, rng, index)
+
+
+def _add_history(fake: FakeQueries, key: Key, now: datetime, rng: random.Random, index: int) -> None:
+    start = now - timedelta(hours=8)
+    fake.volume_rows[key] = [
+        VolumePoint(start + timedelta(minutes=m), max(0, round(900 + 350 * math.sin(m / 60) + rng.gauss(0, 60))))
+        for m in range(480)
+    ]
+    fake.budget_rows[key] = BudgetRow(*key, 1.0, {"drift": 0.5, "ood": 0.2, "extraction": 0.3}, index % 3, 3.2e6)
+    fake.summaries[key] = {
+        "columns": [
+            {"name": name, "role": role}
+            for name, role in (
+                ("age", "numeric"),
+                ("income", "numeric"),
+                ("plan", "categorical"),
+                (SCRIPT, "categorical"),
+                (LONG, "numeric"),
+                ("probabilities", "output"),
+            )
+        ],
+        "unfit": {"embedding": "the reference holds no embeddings"},
+    }
+    fake.reading_rows[key] = [
+        row for detector, kind, threshold in DETECTORS for row in _readings(key, detector, kind, threshold, start, rng)
+    ]
+
+
+DETECTORS = (("drift", "drift", 11.7), ("ood", "ood", 12.6), ("extraction", "extraction", 12.2))
+
+
+def _readings(
+    key: Key, detector: str, kind: str, threshold: float, start: datetime, rng: random.Random
+) -> list[ReadingRow]:
+    rising = {("credit-risk", "drift"): 400, ("image-moderation", "ood"): 420, ("churn", "drift"): 430}
+    onset = rising.get((key[0], detector), 10_000) if key[1] != "2026.02" else 10_000
+    value, rows = 0.5, []
+    for minute in range(480):
+        value = max(0.2, value + rng.gauss(0, 0.25)) if minute < onset else value + rng.uniform(0.05, 0.45)
+        value = min(value, 9.5) if key[0] == "churn" else min(value, 3.0 if minute < onset else 18.0)
+        level = "alarm" if value >= threshold else "warning" if value >= 0.7 * threshold else "ok"
+        rows.append(
+            ReadingRow(
+                detector=detector,
+                kind=kind,
+                subject_type="model",
+                subject_id="",
+                pane_start=start + timedelta(minutes=minute),
+                pane_s=60,
+                level=level,
+                log_evidence=value,
+                log_threshold=threshold,
+                effect=0.2,
+                effect_unit="share of events moved",
+                reason=f"income has moved a little on {SCRIPT}" if level != "ok" else "nothing unusual",
+            )
+        )
+    return rows
+
+
+def _add_alerts(fake: FakeQueries, now: datetime, rng: random.Random) -> None:
+    fake.alert_rows += [
+        _alert(
+            now,
+            id="a1f3c5d7e9drift",
+            model="credit-risk",
+            version="2026.03",
+            kind="drift",
+            severity="critical",
+            title="Inputs of credit-risk 2026.03 drifted: income, plan and 3 more columns",
+            reason="income is 38 % lower than in the reference and 31 % of plan moved from basic to pro. "
+            "The change began about 80 minutes ago and grows; 41 % of events are affected.",
+            minutes=74,
+            evidence=17.4,
+            threshold=11.7,
+            effect=0.41,
+            effect_unit="share of events moved",
+            detail=DRIFT,
+        ),
+        _alert(
+            now,
+            id="b2e4theft",
+            model="credit-risk",
+            version="2026.03",
+            kind="extraction",
+            severity="critical",
+            title="Client key-7731 queries credit-risk like somebody copying the model",
+            reason="key-7731 sent 18,204 queries in 40 minutes that sweep the input space evenly and sit next to the "
+            "decision boundary; ordinary clients do neither.",
+            minutes=38,
+            evidence=41.0,
+            threshold=12.2,
+            effect=9.4,
+            effect_unit="times the spread of honest clients",
+            subject=("client", "key-7731"),
+            detail=EXTRACTION,
+        ),
+        _alert(
+            now,
+            id="c3ood",
+            model="image-moderation",
+            version="v14",
+            kind="ood",
+            severity="warning",
+            status="acknowledged",
+            title="image-moderation v14 receives inputs unlike anything in its reference",
+            reason="12.4 % of events are stranger than all but 1 % of the reference; three clients send most of them.",
+            minutes=55,
+            evidence=15.1,
+            threshold=12.6,
+            effect=0.124,
+            effect_unit="share of strange events",
+            detail=OOD,
+        ),
+        _alert(
+            now,
+            id="d4hostile",
+            model=HOSTILE_MODEL,
+            version=SCRIPT,
+            kind="quality",
+            severity="info",
+            title=f"{SCRIPT}{IMAGE}{LINK}",
+            reason=f"{IMAGE} {BACKWARDS} {LONG}",
+            minutes=300,
+            evidence=13.0,
+            threshold=12.0,
+            effect=1.0,
+            effect_unit=SCRIPT,
+            subject=("client_group", LONG),
+            members=(SCRIPT, LONG, BACKWARDS),
+            detail=HOSTILE,
+        ),
+        _alert(
+            now,
+            id="e5pipeline",
+            model="churn",
+            version="3",
+            kind="pipeline",
+            severity="warning",
+            title="1,204 records of inference-logs/3 were lost to retention",
+            reason="The topic's retention passed the committed offset while no worker held the partition.",
+            minutes=600,
+            evidence=1.0,
+            threshold=1.0,
+            effect=1204.0,
+            effect_unit="records",
+        ),
+    ]
+    for index in range(24):
+        model, version = rng.choice((("credit-risk", "2026.02"), ("churn", "3"), ("pricing", "")))
+        column = rng.choice(("income", "age", "region", "device", "balance"))
+        fake.alert_rows.append(
+            _alert(
+                now,
+                id=f"old{index:02d}",
+                model=model,
+                version=version,
+                kind=rng.choice(("drift", "ood", "quality")),
+                severity=rng.choice(("info", "warning", "critical")),
+                status="resolved",
+                title=f"{column} of {model} moved away from its reference",
+                reason=f"{column} moved by {rng.uniform(0.1, 1.2):.2f} σ and came back on its own.",
+                minutes=1_500 + 700 * index,
+                lasting=rng.randint(10, 200),
+                evidence=13.0 + rng.random() * 3,
+                threshold=12.0,
+                effect=0.3,
+                effect_unit="σ",
+                subject=("feature", column),
+            )
+        )
+    counts: dict[Key, int] = {}
+    for row in fake.alert_rows:
+        _add_audit(fake, row)
+        if row.status != "resolved":
+            counts[row.model, row.version] = counts.get((row.model, row.version), 0) + 1
+    fake.model_rows = [
+        dataclasses.replace(row, open_alerts=counts.get((row.model, row.version), 0)) for row in fake.model_rows
+    ]
+
+
+def _alert(
+    now: datetime,
+    *,
+    id: str,
+    model: str,
+    version: str,
+    kind: str,
+    severity: str,
+    title: str,
+    reason: str,
+    minutes: int,
+    evidence: float,
+    threshold: float,
+    effect: float,
+    effect_unit: str,
+    status: str = "open",
+    lasting: int | None = None,
+    subject: tuple[str, str] = ("model", ""),
+    members: tuple[str, ...] = (),
+    detail: Mapping[str, Any] | None = None,
+) -> AlertRow:
+    opened = now - timedelta(minutes=minutes)
+    seen = opened + timedelta(minutes=lasting) if lasting is not None else now - timedelta(seconds=20)
+    return AlertRow(
+        id=id,
+        model=model,
+        version=version,
+        kind=kind,
+        detector=kind,
+        subject_type=subject[0],
+        subject_id=subject[1],
+        members=members,
+        status=status,
+        severity=severity,
+        title=title,
+        reason=reason,
+        opened_at=opened,
+        last_seen_at=seen,
+        resolved_at=seen if status == "resolved" else None,
+        onset_at=opened - timedelta(minutes=6),
+        readings_total=max(1, round((seen - opened).total_seconds() / 60)),
+        log_evidence=evidence,
+        log_threshold=threshold,
+        effect=effect,
+        effect_unit=effect_unit,
+        detail=detail or {},
+        acknowledged_by="Ines Okafor" if status == "acknowledged" else None,
+        acknowledged_at=opened + timedelta(minutes=4) if status == "acknowledged" else None,
+        created_at=opened + timedelta(seconds=9),
+    )
+
+
+def _add_audit(fake: FakeQueries, row: AlertRow) -> None:
+    steps = [("opened", "", "", row.created_at)]
+    if row.severity == "critical" and row.status != "resolved":
+        steps.append(
+            ("escalated", "", "evidence passed ten times its threshold", row.created_at + timedelta(minutes=12))
+        )
+    if row.acknowledged_by:
+        steps.append(
+            ("acknowledged", row.acknowledged_by, "Known partner test, asked them to stop.", row.acknowledged_at)
+        )
+    if row.resolved_at:
+        steps.append(("resolved", "", "back to normal for 30 panes", row.resolved_at))
+    for number, (transition, actor, note, at) in enumerate(steps, 1):
+        fake.transition_rows.append(
+            TransitionRow(
+                f"{row.id}-{number}", row.id, number, transition, row.severity, row.opened_at, actor, note, at
+            )
+        )
+    if row.status == "resolved":
+        return
+    outcomes = (
+        ("ops-webhook", "delivered", 1, 200, "ok", "accepted"),
+        ("slack", "owed", 3, 429, "busy", f"rate_limited {IMAGE}"),
+        ("pager", "dead", 9, 410, "gone", "no such hook"),
+    )
+    for destination, status, attempts, code, outcome, answer in outcomes[: 3 if row.severity == "critical" else 1]:
+        fake.delivery_rows.append(
+            DeliveryRow(
+                id=f"{row.id}-{destination}",
+                alert_id=row.id,
+                transition="opened",
+                destination=destination,
+                status=status,
+                attempts=attempts,
+                next_attempt_at=row.last_seen_at + timedelta(minutes=4) if status == "owed" else None,
+                delivered_at=row.created_at + timedelta(seconds=1) if status == "delivered" else None,
+                last_outcome=outcome,
+                last_status_code=code,
+                last_answer=answer,
+            )
+        )
+
+
+def _add_pipeline(fake: FakeQueries, now: datetime) -> None:
+    for partition in range(6):
+        lag = (0, 12, 0, 48_210, 3, 0)[partition]
+        fake.partition_rows.append(
+            PartitionRow(
+                source="kafka",
+                topic="inference-logs" if partition < 5 else SCRIPT,
+                partition=partition,
+                owner=f"worker-{partition % 2}" if partition < 5 else LONG,
+                next_offset=4_000_000 + partition * 1_371,
+                high_offset=4_000_000 + partition * 1_371 + lag,
+                lag=lag,
+                events_total=4_000_000 + partition * 1_371,
+                lost_total=1_204 if partition == 3 else 0,
+                updated_at=now - timedelta(seconds=1 if partition != 3 else 400),
+            )
+        )
+    fake.dead_letter_rows += [
+        DeadLetterRow(i, "kafka", "inference-logs", 2, 812 + i, 0, "undecodable", f"bad JSON {SCRIPT}", 412, now)
+        for i in range(7)
+    ]
+
+
+DRIFT: Mapping[str, Any] = {
+    "n_events": 24_118,
+    "n_columns": 23,
+    "columns": [
+        {
+            "name": "income",
+            "role": "numeric",
+            "effect": -0.84,
+            "effect_unit": "σ",
+            "psi": 0.62,
+            "share_moved": 0.41,
+            "evidence_share": 0.58,
+            "labels": ["< 18k", "18k–26k", "26k–34k", "34k–43k", "43k–55k", "55k–72k", "72k–98k", "≥ 98k"],
+            "reference": [0.125, 0.125, 0.125, 0.125, 0.125, 0.125, 0.125, 0.125],
+            "current": [0.31, 0.22, 0.15, 0.11, 0.08, 0.06, 0.04, 0.03],
+        },
+        {
+            "name": "plan",
+            "role": "categorical",
+            "effect": 0.31,
+            "effect_unit": "share moved",
+            "psi": 0.41,
+            "share_moved": 0.31,
+            "evidence_share": 0.22,
+            "labels": ["basic", "plus", "pro", "other"],
+            "reference": [0.62, 0.24, 0.12, 0.02],
+            "current": [0.31, 0.25, 0.42, 0.02],
+        },
+        {
+            "name": "probabilities[approve]",
+            "role": "output",
+            "effect": -0.35,
+            "effect_unit": "σ",
+            "psi": 0.18,
+            "share_moved": 0.14,
+            "evidence_share": 0.13,
+            "labels": ["0–0.2", "0.2–0.4", "0.4–0.6", "0.6–0.8", "0.8–1"],
+            "reference": [0.1, 0.14, 0.2, 0.26, 0.3],
+            "current": [0.22, 0.19, 0.2, 0.21, 0.18],
+        },
+        {
+            "name": "region",
+            "role": "categorical",
+            "effect": 0.08,
+            "effect_unit": "share moved",
+            "psi": 0.05,
+            "share_moved": 0.08,
+            "evidence_share": 0.07,
+            "labels": ["north", "south", "east", "west", "islands", "unknown"],
+            "reference": [0.2, 0.22, 0.18, 0.26, 0.1, 0.04],
+            "current": [0.22, 0.18, 0.17, 0.25, 0.1, 0.08],
+        },
+    ],
+}
+
+OOD: Mapping[str, Any] = {
+    "n_events": 9_204,
+    "n_strange": 1_141,
+    "share_strange": 0.124,
+    "expected_share": 0.01,
+    "p_bins": ["<0.0005", "0.0005–0.005", "0.005–0.05", "0.05–0.2", "0.2–0.5", "≥0.5"],
+    "reference": [0.0005, 0.0045, 0.045, 0.15, 0.3, 0.5],
+    "current": [0.071, 0.053, 0.082, 0.14, 0.25, 0.404],
+    "clients": [
+        {"client": "uploader-eu", "n": 1_204, "n_strange": 702},
+        {"client": "batch-backfill", "n": 410, "n_strange": 231},
+        {"client": SCRIPT, "n": 88, "n_strange": 61},
+    ],
+    "strangest": [
+        {
+            "event_id": f"evt-{index}f3a9",
+            "score": 41.2 - index,
+            "p_value": 0.00005,
+            "columns": [
+                {"name": "embedding[12]", "z": 8.4},
+                {"name": "brightness", "z": -6.1},
+                {"name": SCRIPT, "z": 3},
+            ],
+        }
+        for index in range(5)
+    ],
+}
+
+EXTRACTION: Mapping[str, Any] = {
+    "n_queries": 18_204,
+    "family": "active learning along the decision boundary",
+    "calibration": "calibrated on 412 honest clients of the reference",
+    "heads": [
+        {
+            "name": "boundary",
+            "title": "Hugs the decision boundary",
+            "p_value": 2e-9,
+            "log10_evidence": 8.1,
+            "words": "61 % of queries have a margin below 0.05; honest clients have 7 %.",
+        },
+        {
+            "name": "coverage",
+            "title": "Sweeps the input space evenly",
+            "p_value": 4e-6,
+            "log10_evidence": 5.2,
+            "words": "Visits 94 % of the cells that all clients together visit in a month.",
+        },
+        {"name": "rate", "title": "Asks much", "p_value": 0.01, "log10_evidence": 1.4, "words": "18,204 queries."},
+        {
+            "name": "repeats",
+            "title": "Walks in small steps",
+            "p_value": 0.4,
+            "log10_evidence": 0.1,
+            "words": "As usual.",
+        },
+    ],
+    "coordinates": [
+        {"words": "queries an hour", "client": 27_306.0, "peers": 212.0},
+        {"words": "share of queries with a margin below 0.05", "client": 0.61, "peers": 0.07},
+        {"words": "mean distance to the nearest earlier query", "client": 0.021, "peers": 0.18},
+    ],
+    "classes": {"labels": ["approve", "refer", "decline"], "client": [0.34, 0.33, 0.33], "peers": [0.71, 0.08, 0.21]},
+    "histograms": [
+        {
+            "title": "Margin between the two best classes",
+            "labels": ["<0.05", "0.05–0.2", "0.2–0.5", "0.5–0.8", "≥0.8"],
+            "reference": [0.07, 0.12, 0.22, 0.28, 0.31],
+            "current": [0.61, 0.2, 0.1, 0.05, 0.04],
+        }
+    ],
+    "techniques": [
+        {"id": "AML.T0024.002", "name": "Extract AI Model", "source": "MITRE ATLAS"},
+        {"id": "ML05:2023", "name": "Model Theft", "source": "OWASP ML Top 10"},
+        {"id": "NISTAML.031", "name": "Model Extraction", "source": "NIST AI 100-2 E2025"},
+    ],
+    "atlas_release": "5.6.0",
+    "benign_explanations": [
+        "A load test or a synthetic monitor uses this key",
+        "A partner back-fills a data set",
+        "A new integration with another kind of customer went live",
+    ],
+}
+
+HOSTILE: Mapping[str, Any] = {
+    "columns": [
+        {
+            "name": SCRIPT,
+            "role": IMAGE,
+            "effect": float("nan"),
+            "effect_unit": LINK,
+            "labels": [SCRIPT, IMAGE, LINK, LONG],
+            "reference": [0.25, 0.25, 0.25, 0.25],
+            "current": [0.7, 0.1, 0.1, 0.1],
+        },
+        {"name": LONG, "labels": "not a list", "reference": None},
+        "not a mapping",
+    ],
+    "heads": [{"title": SCRIPT, "words": IMAGE}, 3],
+    "techniques": [{"id": SCRIPT, "name": IMAGE, "source": LINK}],
+    "benign_explanations": [SCRIPT, None],
+    "histograms": [{"title": SCRIPT, "labels": [LINK], "reference": [1], "current": ["x"]}],
+    "clients": {"not": "a list"},
+}
