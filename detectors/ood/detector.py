@@ -228,7 +228,8 @@ def _calm_reason(level: Level, state: OodEvidence, pane: Pane) -> str:
 def _loud_reason(state: OodEvidence) -> str:
     n, strange = _strange(state)
     share = f"{100 * strange / n:.1f} % of the last {n:,} inputs"
-    text = f"{share} are stranger than 99 in 100 reference inputs (1 % expected)"if not strange or not len(state.clients.names):
+    text = f"{share} are stranger than 99 in 100 reference inputs (1 % expected)"
+    if not strange or not len(state.clients.names):
         return text
     name, (sent, odd, _) = str(state.clients.names[0]), (int(c) for c in state.clients.counts[0])
     others, others_odd = n - sent, strange - odd
