@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
@@ -74,19 +75,19 @@ class EventWriter:
     """Writes the cells of a row, in the order of ``columns``, as one native event."""
 
     def __init__(self, columns: Sequence[str], default_model: str) -> None:
-        self._places = [place(column) for column in columns]
         self._default_model = default_model
+        self._alone: list[tuple[int, str]] = []
+        self._sections: dict[str, list[tuple[int, str]]] = {}
+        for i, column in enumerate(columns):
+            target = place(column)
+            held = self._sections.setdefault(target.section, []) if target.section else self._alone
+            held.append((i, target.name))
 
     def write(self, cells: Sequence[Any]) -> bytes:
-        event: dict[str, Any] = {}
-        sections: dict[str, dict[str, Any]] = {}
-        for target, cell in zip(self._places, cells, strict=True):
-            if target.section:
-                sections.setdefault(target.section, {})[target.name] = cell
-            elif cell is not None:
-                event[target.name] = cell
-        for section, named in sections.items():
-            event[section] = {**_named(event.get(section), section), **named}
+        event = {name: cells[i] for i, name in self._alone if cells[i] is not None}
+        for section, columns in self._sections.items():
+            named = {name: cells[i] for i, name in columns}
+            event[section] = {**_named(event[section], section), **named} if section in event else named
         if self._default_model and not event.get("model"):
             event["model"] = self._default_model
         return msgspec.json.encode(event)
@@ -154,12 +155,11 @@ def _document(cell: str) -> Any:
 
 
 def _value(cell: str) -> Any:
-    word = cell.strip().lower()
-    if word in _ABSENT:
-        return None
+    word = cell.strip()
     if _NUMBER.fullmatch(word):
         return plain(float(word))
-    return _BOOLS.get(word, cell)
+    word = word.lower()
+    return None if word in _ABSENT else _BOOLS.get(word, cell)
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,14 @@ class ParquetLog:
 def _cells(column: Any) -> list[Any]:
     if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
         column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
-    return [plain(cell) for cell in column.to_pylist(maps_as_pydicts="lossy")]
+    cells = column.to_pylist(maps_as_pydicts="lossy")
+    return cells if _is_plain(column) else list(map(plain, cells))
+
+
+def _is_plain(column: Any) -> bool:
+    if pa.types.is_floating(column.type):
+        return not np.isinf(column.to_numpy(zero_copy_only=False)).any()
+    return pa.types.is_integer(column.type) or pa.types.is_boolean(column.type) or pa.types.is_string(column.type)
 
 
 def plain(value: Any) -> Any:
