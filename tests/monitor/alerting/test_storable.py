@@ -1,0 +1,63 @@
+"""Whatever comes from outside is made fit for both databases, for JSON and for an index."""
+
+import hashlib
+import json
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitor.alerting.storable import derived_id, storable_detail, storable_id, storable_text
+
+ANY_TEXT = st.text(alphabet=st.characters(exclude_categories=()), max_size=400)
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | ANY_TEXT | st.binary(max_size=5),
+    lambda inner: st.lists(inner, max_size=6) | st.dictionaries(ANY_TEXT, inner, max_size=6),
+    max_leaves=40,
+)
+
+
+@given(st.lists(ANY_TEXT, max_size=4), st.lists(ANY_TEXT, max_size=4))
+def test_ids_of_different_parts_differ(one: list[str], two: list[str]) -> None:
+    assert (derived_id(*one) == derived_id(*two)) == (one == two)
+    assert len(derived_id(*one)) == 32
+
+
+def test_an_id_is_the_same_in_every_process() -> None:
+    assert derived_id("alert", "m", 1) == hashlib.sha256(b"5:alert1:m1:1").hexdigest()[:32]
+
+
+@given(ANY_TEXT, st.integers(2, 50))
+def test_text_is_clean_and_cut(text: str, longest: int) -> None:
+    clean = storable_text(text, longest)
+    assert len(clean) <= longest
+    assert "\x00" not in clean
+    clean.encode("utf-8")
+
+
+@given(ANY_TEXT, ANY_TEXT)
+def test_long_or_unclean_ids_stay_distinct_and_ordinary_ones_unchanged(one: str, two: str) -> None:
+    long_one, long_two = one + "x" * 300, two + "x" * 300
+    assert (storable_id(long_one) == storable_id(long_two)) == (one == two)
+    assert len(storable_id(long_one)) <= 256
+    assert storable_id("acme-7/é") == "acme-7/é"
+
+
+@given(st.dictionaries(ANY_TEXT, ANY_JSON, max_size=6), st.integers(0, 30))
+def test_detail_is_strict_json_of_bounded_size(detail: dict[str, object], most: int) -> None:
+    kept = storable_detail(detail, most)
+    text = json.dumps(kept, allow_nan=False)
+    assert "\\u0000" not in text
+    text.encode("utf-8")
+    assert len(text) <= (most + 1) * 4_000
+    assert storable_detail(kept, most) == kept
+
+
+def test_ordinary_detail_is_kept_as_it_is() -> None:
+    detail = {"top": [{"column": "amount", "effect": 0.25, "n": 3, "rising": True, "note": None}]}
+    assert storable_detail(detail) == detail
+
+
+def test_arrays_of_numpy_become_lists() -> None:
+    detail = {"counts": np.arange(3), "mean": np.float64(0.5), "n": np.int64(7), "flag": np.bool_(True)}
+    assert storable_detail(detail) == {"counts": [0, 1, 2], "mean": 0.5, "n": 7, "flag": True}
