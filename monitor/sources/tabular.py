@@ -208,8 +208,8 @@ def _cells(column: Any) -> list[Any]:
 
 def _is_plain(column: Any) -> bool:
     if pa.types.is_floating(column.type):
-        return not np.isinf(column.to_numpy(zero_copy_only=False)).any()
-    return pa.types.is_integer(column.type) or pa.types.is_boolean(column.type) or pa.types.is_string(column.type)
+        return bool(np.isfinite(column.to_numpy(zero_copy_only=False)).all())
+    return bool(pa.types.is_integer(column.type) or pa.types.is_string(column.type))
 
 
 def plain(value: Any) -> Any:
