@@ -4,7 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 
 import pytest
@@ -198,7 +198,7 @@ def _saying(words: bytes) -> Iterator[int]:
 
         def serve() -> None:
             connection, _ = server.accept()
-            with connection:
+            with connection, suppress(OSError):  # who has heard enough hangs up
                 connection.settimeout(10)
                 connection.recv(65_536)
                 connection.sendall(words)
