@@ -153,7 +153,7 @@ class DatabaseQueries:
     def volume(
         self, model: str, version: str, since: datetime, until: datetime, points: int = 300
     ) -> Sequence[VolumePoint]:
-        """Slices are whole panes wide and start at multiples of their width, so they stand still as time moves on.
+        """Slices are whole numbers of the widest panes and start at multiples of their width, so they stand still.
 
         Args:
             points: at least 2.
@@ -161,7 +161,7 @@ class DatabaseQueries:
         c = t.panes.c
         inside = sa.and_(_of(t.panes, model, version), *_starting_in(c.pane_start, since, until))
         with reading(self._engine) as conn:
-            pane_s = conn.scalar(sa.select(sa.func.min(c.pane_s)).where(inside))
+            pane_s = conn.scalar(sa.select(sa.func.max(c.pane_s)).where(inside))
             if pane_s is None:
                 return []
             width = _slice_width(since, until, max(_bounded(points, MAX_POINTS), 2), pane_s)
@@ -268,11 +268,10 @@ def _events_since(conn: sa.Connection, since: datetime) -> int:
     """Events whose event time is later than ``since``, judged or waiting to be."""
     start = math.floor(since.timestamp())
     m, p, d = t.models.c, t.panes.c, t.deltas.c
-    judged = (
-        sa.select(sa.func.sum(p.n_events))
-        .select_from(t.models.join(t.panes, sa.and_(p.model == m.model, p.version == m.version)))
-        .where(p.pane_start >= start)
+    of_model = sa.select(sa.func.sum(p.n_events)).where(
+        p.model == m.model, p.version == m.version, p.pane_start >= start
     )
+    judged = sa.select(sa.func.sum(of_model.scalar_subquery())).select_from(t.models)
     waiting = sa.select(sa.func.sum(d.n_events)).where(d.pane_start >= start)
     return int(conn.scalar(judged) or 0) + int(conn.scalar(waiting) or 0)
 
@@ -305,8 +304,8 @@ def _alert_conditions(where: AlertFilter) -> list[sa.ColumnElement[bool]]:
 def _deliveries_of(alert_id: str) -> sa.Select[Any]:
     d, a, s = t.deliveries.c, t.delivery_attempts.c, t.alert_transitions.c
     other = t.delivery_attempts.alias("other")
-    last = sa.select(sa.func.max(other.c.attempt)).where(other.c.delivery_id == d.id).scalar_subquery()
-    attempted = sa.and_(a.delivery_id == d.id, a.attempt == last)
+    last = sa.select(sa.func.max(other.c.attempt)).where(other.c.delivery_id == d.id).correlate(t.deliveries)
+    attempted = sa.and_(a.delivery_id == d.id, a.attempt == last.scalar_subquery())
     return (
         sa.select(d.id, d.alert_id, s.transition, d.destination, d.status, d.attempts, d.delivered_at)
         .add_columns(sa.case((d.status == "owed", d.next_attempt_at)).label("next_attempt_at"))

@@ -66,9 +66,10 @@ def _reading_rank() -> sa.ScalarSelect[Any]:
     """Worst level among the readings of the last judged pane."""
     r = t.readings.c
     earlier = t.readings.alias("earlier")
-    last = sa.select(sa.func.max(earlier.c.pane_start)).where(_same_model(earlier)).scalar_subquery()
+    last = sa.select(sa.func.max(earlier.c.pane_start)).where(_same_model(earlier)).correlate(t.models)
     rank = sa.case(_LEVEL_RANK, value=r.level, else_=0)
-    return sa.select(sa.func.max(rank)).where(_same_model(t.readings), r.pane_start == last).scalar_subquery()
+    worst = sa.select(sa.func.max(rank)).where(_same_model(t.readings), r.pane_start == last.scalar_subquery())
+    return worst.correlate(t.models).scalar_subquery()
 
 
 def _same_model(table: sa.FromClause) -> sa.ColumnElement[bool]:

@@ -114,6 +114,12 @@ class TestModels:
         assert queries.reference_summary("fraud", "1") == {"columns": 3}
         assert queries.reference_summary("fraud", "2") == {"columns": 7}
 
+    def test_another_models_readings_do_not_count(self, engine: sa.Engine, queries: DatabaseQueries) -> None:
+        insert(engine, t.models, model(), model("spam"))
+        insert(engine, t.references, reference("r1"), reference("r2", "spam"))
+        insert(engine, t.readings, reading("early", 10, "alarm"), reading("late", 90, "warning", model="spam"))
+        assert {row.model: row.status for row in queries.models()} == {"fraud": "alarm", "spam": "warning"}
+
     @pytest.mark.parametrize(
         ("alerts", "levels", "status"),
         [
@@ -213,32 +219,38 @@ class TestAlerts:
             {"id": "d2", "transition_id": "t2", "sequence": 2, "destination": "hook", "status": "owed",
              "attempts": 0, "delivered_at": None, **owed},
         )  # fmt: skip
-        attempt = {"delivery_id": "d1", "started_at": NOW, "duration_ms": 3.0}
+        attempt = {"started_at": NOW, "duration_ms": 3.0}
         insert(
             engine,
             t.delivery_attempts,
-            {"attempt": 1, "outcome": "retry", "status_code": 503, "answer": "busy", **attempt},
-            {"attempt": 2, "outcome": "delivered", "status_code": 200, "answer": "ok", **attempt},
+            {"delivery_id": "d1", "attempt": 1, "outcome": "retry", "status_code": 503, "answer": "busy", **attempt},
+            {"delivery_id": "d1", "attempt": 2, "outcome": "delivered", "status_code": 200, "answer": "", **attempt},
+            {"delivery_id": "d2", "attempt": 1, "outcome": "retry", "status_code": 429, "answer": "slow", **attempt},
         )
         assert [row.transition for row in queries.transitions("a1")] == ["opened", "resolved"]
         first, second = queries.deliveries("a1")
         assert (first.transition, first.last_outcome, first.last_status_code) == ("opened", "delivered", 200)
         assert first.next_attempt_at is None
-        assert (second.transition, second.last_outcome, second.next_attempt_at) == ("resolved", None, NOW)
+        assert (second.transition, second.last_status_code, second.next_attempt_at) == ("resolved", 429, NOW)
         overview = queries.overview()
         assert (overview.deliveries_owed, overview.deliveries_dead) == (1, 0)
         assert overview.open_alerts == {"warning": 1}
 
 
 class TestTime:
-    def test_volume_adds_panes_of_any_width_and_reference(self, engine: sa.Engine, queries: DatabaseQueries) -> None:
-        insert(engine, t.panes, pane(600, 60, pane_s=600), pane(1200, 5), pane(1200, 7, "r2"), pane(1210, 1))
+    def test_volume_adds_the_panes_of_every_reference(self, engine: sa.Engine, queries: DatabaseQueries) -> None:
+        insert(engine, t.panes, pane(1200, 5), pane(1200, 7, "r2"), pane(1210, 1), pane(1220, 9))
         since, until = datetime.fromtimestamp(600, UTC), datetime.fromtimestamp(1220, UTC)
         assert queries.volume("fraud", "1", since, until, points=1_000) == [
-            VolumePoint(datetime.fromtimestamp(600, UTC), 60),
             VolumePoint(datetime.fromtimestamp(1200, UTC), 12),
             VolumePoint(datetime.fromtimestamp(1210, UTC), 1),
         ]
+
+    def test_volume_is_even_where_old_panes_are_rolled_up(self, engine: sa.Engine, queries: DatabaseQueries) -> None:
+        wide = (pane(start, 60, pane_s=600) for start in range(0, 6_000, 600))
+        insert(engine, t.panes, *wide, *(pane(start, 1) for start in range(6_000, 12_000, 10)))
+        points = queries.volume("fraud", "1", datetime.fromtimestamp(0, UTC), datetime.fromtimestamp(12_000, UTC))
+        assert [point.n_events for point in points] == [60] * 20
 
     @pytest.mark.parametrize("points", [2, 7, 50, 300])
     def test_volume_gives_at_most_the_points_asked_for(
