@@ -143,9 +143,12 @@ class KafkaSource:
         """Know the topics before joining: a group leader that does not hands out nothing until the next refresh."""
         deadline = time.monotonic() + _METADATA_TIMEOUT_S
         while not all(map(self._cluster.partitions_for_topic, self._topics)) and time.monotonic() < deadline:
-            answered = threading.Event()
-            self._cluster.request_update().add_both(lambda _, answered=answered: answered.set())
-            answered.wait(_METADATA_TIMEOUT_S)
+            self._refresh_metadata()
+
+    def _refresh_metadata(self) -> None:
+        answered = threading.Event()
+        self._cluster.request_update().add_both(lambda _: answered.set())
+        answered.wait(_METADATA_TIMEOUT_S)
 
     def _identify(self, where: TopicPartition) -> Partition:
         return Partition(
@@ -177,6 +180,7 @@ class KafkaSource:
 
     def _start_over(self, error: Any) -> None:
         """Hand partitions out anew whose offset the broker no longer has; the caller then asks for the bounds."""
+        self._refresh_metadata()
         moved = error.divergent_offsets if isinstance(error, errors.LogTruncationError) else error.args[0]
         for where in moved:
             log.warning("the log was cut under us", topic=where.topic, partition=where.partition, error=str(error))

@@ -13,7 +13,8 @@ from monitor.config import KafkaSettings
 from monitor.errors import PermanentError, TransientError
 
 CONNECT_TIMEOUT_S = 5
-_METADATA_AGE_S = 30
+_METADATA_AGE_S = 2
+"""How soon a topic made anew is noticed: records are fetched by name, so only the metadata tell it from the old one."""
 
 MOVED = (errors.OffsetOutOfRangeError, errors.LogTruncationError)
 """The log no longer has what we are about to read: neither an outage nor a fault."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import signal
 import socket
 import time
 from collections import Counter
@@ -12,6 +14,7 @@ from contextlib import suppress
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 
+from deploy.dev import broker
 from deploy.dev.broker import free_port
 from monitor.config import KafkaSettings
 from monitor.errors import InvalidRecord, PermanentError, TransientError
@@ -230,9 +233,11 @@ def test_topic_made_anew_is_another_partition(kafka_topic, kafka_admin: KafkaAdm
     until(lambda: len(reader.seen) == 5, reader.step)
     kafka_admin.delete_topics([topic], timeout_ms=20_000)
     until(lambda: _creates(kafka_admin, topic), reader.step)
+    until(lambda: len(reader.assigned) == 2, reader.step)
     produce(topic, [b"anew %d" % number for number in range(7)])
     until(lambda: len(reader.seen) == 12, reader.step)
-    old, new = reader.assigned[0], reader.assigned[-1]
+    old, new = reader.assigned
+    assert reader.held == {new}
     assert old.topic_id != new.topic_id
     assert old.cluster_id == new.cluster_id
     assert {record.partition for record in reader.seen[:5]} == {old}
@@ -370,3 +375,25 @@ def test_certificate_file_that_is_missing_is_named(tmp_path) -> None:
     settings = KafkaSettings(bootstrap_servers="127.0.0.1:9", security_protocol="SSL", ssl_cafile=tmp_path / "ca.pem")
     with pytest.raises(PermanentError, match=r"kafka\.ssl_cafile: there is no file"):
         KafkaSource(settings, MAX_RECORD_BYTES)
+
+
+@services
+def test_close_gives_up_on_a_broker_that_hangs(tmp_path) -> None:
+    running = broker.start(tmp_path / "kafka")
+    try:
+        admin = KafkaAdminClient(bootstrap_servers=running.bootstrap)
+        admin.create_topics({"hanging": {"num_partitions": 1, "replication_factor": 1}}, wait_for_metadata=True)
+        admin.close()
+        settings = KafkaSettings(bootstrap_servers=running.bootstrap, topics=("hanging",))
+        clock = FakeClock()
+        reader = Reader(KafkaSource(settings, MAX_RECORD_BYTES, clock=clock), {})
+        until(lambda: bool(reader.held), reader.step)
+        os.kill(running.pid, signal.SIGSTOP)
+        clock.now += 11
+        with pytest.raises(TransientError, match="did not answer while asking for the end of hanging"):
+            reader.source.poll(0.05, 1)
+        started = time.monotonic()
+        reader.source.close()
+        assert time.monotonic() - started < 10
+    finally:
+        broker.kill(running)
