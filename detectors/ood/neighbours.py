@@ -25,6 +25,8 @@ BLOCK = 512
 NEIGHBOURS = 5
 MAX_ROWS = 2_000
 GROUPS = 100
+ROUNDING = 1e-3
+"""Distances below this share of a point's length are the rounding of float32 and mean "the same"."""
 FAR = np.float32(1e30)
 
 
@@ -60,8 +62,9 @@ class Neighbours:
 
 
 def _near_and_local(extended: Float32, plain: Float32, local: Float32) -> FloatArray:
-    found = [_nearest(extended, table, NEIGHBOURS).mean(axis=1) for table in (plain, local)]
-    return np.stack(found, axis=1).astype(np.float64)
+    found = np.stack([_nearest(extended, table, NEIGHBOURS).mean(axis=1) for table in (plain, local)], axis=1)
+    rounding = ROUNDING * np.sqrt(1.0 + extended[:, -2])
+    return np.where(found[:, :1] > rounding[:, None], found, 0.0).astype(np.float64)
 
 
 def _extended(points: Float32) -> Float32:

@@ -16,6 +16,10 @@ from detectors.batch import FloatArray, IntArray
 from detectors.ood.encoding import compress
 
 GROWTH = 1.5
+"""Ratio of the ranks of neighbouring knots."""
+BEYOND = 0.7
+"""Surprise of leaving the range at all, beside the distance: log 2."""
+FARTHEST = 1e12
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,13 +63,11 @@ class Tails:
     def _of(self, j: int, knots: FloatArray, values: FloatArray) -> FloatArray:
         surprise = self.surprise[self.starts[j] : self.starts[j + 1]]
         inside = np.interp(values, knots, surprise)
-        below = np.maximum(knots[0] - values, 0.0) / self.reach[j, 0]
-        above = np.maximum(values - knots[-1], 0.0) / self.reach[j, 1]
+        near, far = self.reach[j]
+        values = np.clip(values, knots[0] - FARTHEST * near, knots[-1] + FARTHEST * far)
+        below = np.maximum(knots[0] - values, 0.0) / near
+        above = np.maximum(values - knots[-1], 0.0) / far
         return np.asarray(inside + np.where(below + above > 0, BEYOND, 0.0) + compress(below + above))
-
-
-BEYOND = 0.7
-"""Surprise of leaving the range at all, beside the distance: log 2."""
 
 
 def _column(values: FloatArray, scale: float) -> tuple[FloatArray, FloatArray, tuple[float, float]]:
