@@ -1,0 +1,220 @@
+"""Channels: every query as a fixed row of numbers that can be added up over a client's queries.
+
+A conformal channel says how rare the query is for its predicted class: 1 in 100, 1 in 20 ... Conditioning on the class
+takes out class skew, the largest honest difference between clients. Random Fourier features of the whitened vector,
+centred by class, add a witness for any other difference between distributions. The row is centred so that its
+expectation is zero on ordinary traffic; a client's mean row is what head H1 tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.batch import EventBatch, FloatArray, IntArray
+from detectors.extraction.labels import positions, predicted
+from detectors.extraction.space import SCORES, Space, View
+from detectors.extraction.vectors import VectorMap
+
+EDGES = np.array([0.002, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9])
+STRANGE = (0.05, 0.01, 0.002)
+"""Levels at which a query counts as strange: rarer than this share of ordinary queries of its class."""
+FOURIER = 16
+CHUNK = 512
+"""Rows worked on at a time, so that wide vectors stay in cache."""
+_GRID = np.concatenate([np.linspace(0.98, 0.1, 45), np.geomspace(0.09, 0.001, 40)])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Channels:
+    """Per-query channels of one model version.
+
+    Attributes:
+        labels: names of the predicted classes that have a position; any other class is the pooled one, ``len(labels)``.
+        views: one or two views of the query.
+        names: names of the conformal channels.
+        loc, scale: (C + 1, channels) by which raw scores of a class are made comparable.
+        table: (channels + 1, grid) quantiles of the comparable scores, the last row of the strangest channel.
+        frequencies, phases: of the Fourier features; fourier_means (C + 1, 2 FOURIER) their ordinary class means.
+    """
+
+    labels: tuple[str, ...]
+    views: tuple[View, ...]
+    names: tuple[str, ...]
+    loc: FloatArray
+    scale: FloatArray
+    table: FloatArray
+    frequencies: FloatArray
+    fourier_means: FloatArray
+
+    @property
+    def width(self) -> int:
+        """d, the length of a row."""
+        return len(self.names) * len(EDGES) + int(self.fourier_means.shape[1])
+
+    def label_of(self, batch: EventBatch) -> IntArray:
+        """(n,) position of the predicted class."""
+        return positions(predicted(batch), self.labels)
+
+    def raw(self, batch: EventBatch, label: IntArray) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
+        """(n, channels) raw scores, NaN where not logged; (n, q) whitened first view; (n,) whether a view was there."""
+        columns: list[FloatArray] = []
+        surprise = np.zeros(len(batch))
+        present = np.zeros(len(batch), dtype=bool)
+        first = np.empty((len(batch), 0))
+        for view in self.views:
+            vectors, seen, nats = view.map.vectors(batch)
+            white, left = view.space.whitened(vectors)
+            columns.append(np.where(seen[:, None], view.space.scores(white, left, label), np.nan))
+            surprise += nats
+            if view is self.views[0]:
+                first, present = white, seen
+        return assemble(columns, surprise, margin(batch), self.names), first, present
+
+    def rows(self, batch: EventBatch) -> Rows:
+        """The channels of every event."""
+        if len(batch) <= CHUNK:
+            return self._rows(batch)
+        parts = [self._rows(batch.take(np.arange(i, min(i + CHUNK, len(batch))))) for i in range(0, len(batch), CHUNK)]
+        return Rows(
+            np.concatenate([part.label for part in parts]),
+            np.concatenate([part.present for part in parts]),
+            np.concatenate([part.phi for part in parts]),
+            np.concatenate([part.strangeness for part in parts]),
+        )
+
+    def _rows(self, batch: EventBatch) -> Rows:
+        label = self.label_of(batch)
+        raw, white, present = self.raw(batch, label)
+        rarity = self.rarity(raw, label)
+        phi = np.concatenate([self.levels(rarity), self.fourier(white) - self.fourier_means[label]], axis=1)
+        phi[~present] = 0.0
+        return Rows(label, present, phi, self.strangeness(rarity))
+
+    def rarity(self, raw: FloatArray, label: IntArray) -> FloatArray:
+        """(n, channels) -ln of the conformal p-value, extended linearly beyond the table; NaN where not logged."""
+        scores = (raw - self.loc[label]) / self.scale[label]
+        out = np.empty_like(scores)
+        for j in range(scores.shape[1]):
+            out[:, j] = surprisal(scores[:, j], self.table[j])
+        return out
+
+    def strangeness(self, rarity: FloatArray) -> FloatArray:
+        """(n,) -ln p of the strangest structural channel, re-ranked; NaN where none was logged."""
+        structural = [j for j, name in enumerate(self.names) if name != "margin"]
+        values = rarity[:, structural]
+        worst = np.where(np.isnan(values).all(axis=1), np.nan, np.nanmax(np.nan_to_num(values, nan=-1.0), axis=1))
+        return surprisal(worst, self.table[-1])
+
+    def levels(self, rarity: FloatArray) -> FloatArray:
+        """(n, channels x edges) indicator of "rarer than the edge" minus the edge; 0 where not logged."""
+        hit = rarity[:, :, None] >= -np.log(EDGES)
+        centred = np.where(np.isnan(rarity)[:, :, None], 0.0, hit - EDGES)
+        return centred.reshape(len(rarity), -1)
+
+    def fourier(self, white: FloatArray) -> FloatArray:
+        """(n, 2 FOURIER) cosines and sines, rounded to 1/1024 so that sums do not depend on how rows were batched."""
+        angle = white @ self.frequencies
+        return np.rint(1024.0 * np.concatenate([np.cos(angle), np.sin(angle)], axis=1)) / 1024.0
+
+    def to_arrays(self) -> dict[str, NDArray[np.generic]]:
+        arrays: dict[str, NDArray[np.generic]] = {
+            name: getattr(self, name) for name in ("loc", "scale", "table", "frequencies", "fourier_means")
+        }
+        for i, view in enumerate(self.views):
+            arrays |= {f"view{i}.map.{k}": v for k, v in view.map.to_arrays().items()}
+            arrays |= {f"view{i}.space.{k}": v for k, v in view.space.to_arrays().items()}
+        return arrays
+
+    def to_facts(self) -> dict[str, Any]:
+        return {
+            "labels": list(self.labels),
+            "channels": list(self.names),
+            "views": [view.map.to_facts() for view in self.views],
+        }
+
+    @classmethod
+    def load(cls, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> Self:
+        views = tuple(
+            View(VectorMap.load(_under(arrays, f"view{i}.map."), item), Space.load(_under(arrays, f"view{i}.space.")))
+            for i, item in enumerate(facts["views"])
+        )
+        names = ("loc", "scale", "table", "frequencies", "fourier_means")
+        kept = {name: arrays[name] for name in names}
+        return cls(labels=tuple(facts["labels"]), views=views, names=tuple(facts["channels"]), **kept)
+
+    def refitted(self, spaces: Sequence[Space]) -> Channels:
+        """The same channels over other geometry, for cross-fitting."""
+        views = tuple(View(view.map, space) for view, space in zip(self.views, spaces, strict=True))
+        return replace(self, views=views)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """(n,) class positions, (n,) whether the query could be seen, (n, d) channel rows, (n,) strangeness (-ln p)."""
+
+    label: IntArray
+    present: NDArray[np.bool_]
+    phi: FloatArray
+    strangeness: FloatArray
+
+
+def margin(batch: EventBatch) -> FloatArray | None:
+    """(n,) minus the gap between the two largest probabilities, higher = harder; None where there are none."""
+    values = batch.probabilities
+    if values is None:
+        if batch.logits is None or batch.logits.shape[1] < 2:
+            return None
+        shifted = batch.logits - np.nanmax(np.nan_to_num(batch.logits, nan=-1e300), axis=1, keepdims=True)
+        values = np.exp(shifted)
+        values = values / np.maximum(np.nansum(values, axis=1, keepdims=True), 1e-300)
+    if values.shape[1] == 1:
+        return np.asarray(-np.abs(2.0 * values[:, 0] - 1.0))
+    top = np.sort(np.nan_to_num(values, nan=-1.0), axis=1)
+    gap = np.log1p(-np.clip(top[:, -1] - top[:, -2], 0.0, 1.0) + 1e-6)
+    return np.where(np.isnan(values).all(axis=1), np.nan, gap)
+
+
+def channel_names(views: Sequence[VectorMap], has_margin: bool) -> tuple[str, ...]:
+    """Names of the conformal channels, in the order of ``assemble``."""
+    names = [f"{view.view}.{score}" for view in views for score in SCORES]
+    if any(view.categorical for view in views):
+        names.append("categories")
+    return tuple(names + (["margin"] if has_margin else []))
+
+
+def assemble(
+    columns: Sequence[FloatArray], surprise: FloatArray, hardness: FloatArray | None, names: tuple[str, ...]
+) -> FloatArray:
+    """(n, channels) raw scores in the order of ``names``."""
+    parts = list(columns)
+    if "categories" in names:
+        parts.append(surprise[:, None])
+    if "margin" in names:
+        parts.append((np.full(len(surprise), np.nan) if hardness is None else hardness)[:, None])
+    return np.concatenate(parts, axis=1)
+
+
+def surprisal(scores: FloatArray, quantiles: FloatArray) -> FloatArray:
+    """-ln p of scores against a table of quantiles at ``_GRID``; beyond the table, a straight line."""
+    depth = -np.log(_GRID)
+    out = np.interp(scores, quantiles, depth)
+    step = max(float(quantiles[-1] - quantiles[-30]), 1e-9)
+    slope = (depth[-1] - depth[-30]) / step
+    beyond = depth[-1] + np.minimum(slope, 1e6) * np.maximum(scores - quantiles[-1], 0.0)
+    return np.where(scores > quantiles[-1], np.minimum(beyond, 700.0), out)
+
+
+def quantile_table(scores: FloatArray) -> FloatArray:
+    """(grid,) upper quantiles of scores, strictly increasing."""
+    kept = scores[~np.isnan(scores)]
+    table = np.quantile(kept, 1.0 - _GRID, method="higher") if kept.size else np.zeros(len(_GRID))
+    return table + 1e-12 * (1.0 + np.abs(table)) * np.arange(len(table))
+
+
+def _under(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    return {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}

@@ -1,0 +1,106 @@
+"""Clients: the running state of one client, and when it is due to be looked at.
+
+Two windows a client: everything since it was first seen, looked at whenever its number of queries doubles, and the
+block since the last look, so that an honest history cannot hide what a client does today. Repeats do not count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.batch import IntArray
+from detectors.extraction.layout import COUNTS
+
+FIRST_LOOK = 25
+LONGEST_BLOCK = 200
+_NEW = [COUNTS.index(name) for name in ("exact", "unseen")]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClientState:
+    """Sums and standing of one client.
+
+    Attributes:
+        total, block: (width,) int64 sums since first seen, and since the last look.
+        status: 0 nothing, 1 warning, 2 alarm.
+        evidence: largest evidence since the status last was 0.
+        since: event time at which the evidence began to rise; first_at, block_at: when the windows began.
+        total_looks, block_looks: how often each window was looked at.
+    """
+
+    total: IntArray
+    block: IntArray
+    status: int
+    evidence: float
+    since: float
+    first_at: float
+    block_at: float
+    total_looks: int
+    block_looks: int
+
+    @classmethod
+    def new(cls, width: int, at: float) -> Self:
+        zero = np.zeros(width, dtype=np.int64)
+        return cls(zero, zero, 0, 0.0, at, at, at, 0, 0)
+
+    @classmethod
+    def load(cls, arrays: Mapping[str, NDArray[Any]] | None, width: int, at: float) -> Self:
+        if not arrays or arrays["sums"].shape != (2, width):
+            return cls.new(width, at)
+        status, evidence, since, first_at, block_at, total_looks, block_looks = arrays["state"].tolist()
+        total, block = arrays["sums"]
+        return cls(total, block, int(status), evidence, since, first_at, block_at, int(total_looks), int(block_looks))
+
+    def to_arrays(self) -> dict[str, NDArray[np.generic]]:
+        state = (
+            self.status,
+            self.evidence,
+            self.since,
+            self.first_at,
+            self.block_at,
+            self.total_looks,
+            self.block_looks,
+        )
+        return {"sums": np.stack([self.total, self.block]), "state": np.array(state, dtype=np.float64)}
+
+    def after(self, added: IntArray, at: float) -> ClientState:
+        """The state with a pane's sums folded in."""
+        began = at if queries(self.block) == 0 else self.block_at
+        return replace(self, total=self.total + added, block=self.block + added, block_at=began)
+
+    @property
+    def total_due(self) -> bool:
+        """Whether the number of queries has passed the next doubling of ``FIRST_LOOK``."""
+        return queries(self.total) >= FIRST_LOOK * 2**self.total_looks
+
+    @property
+    def block_due(self) -> bool:
+        """Whether the block is long enough for a look of its own; a client under alarm is looked at often."""
+        have, all_ = queries(self.block), queries(self.total)
+        wanted = FIRST_LOOK if self.status == 2 else min(max(FIRST_LOOK, all_ // 4), LONGEST_BLOCK)
+        return bool(wanted <= have < all_)
+
+    def looked(self, total: bool, block: bool, at: float) -> ClientState:
+        """The state after a look: the next doubling is set beyond what was seen, a looked-at block is closed."""
+        looks = self.total_looks
+        while total and queries(self.total) >= FIRST_LOOK * 2**looks:
+            looks += 1
+        zero = np.zeros_like(self.block)
+        closed = block or queries(self.block) == queries(self.total)
+        return replace(
+            self,
+            total_looks=looks,
+            block=zero if closed else self.block,
+            block_at=at if closed else self.block_at,
+            block_looks=self.block_looks + int(block),
+        )
+
+
+def queries(vector: IntArray) -> int:
+    """Events that were seen and are not exact repeats."""
+    return int(vector[0] - vector[_NEW].sum())

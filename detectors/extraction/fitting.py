@@ -1,0 +1,215 @@
+"""Fitting: from a reference batch to channels, ring limits and the baseline of honest clients.
+
+Every row is scored by a geometry that has not seen its client (folds by client), and every client is judged by the
+scatter of others: a client must not be measured against itself, or honest newcomers would look like thieves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.base import Unfit
+from detectors.batch import EventBatch, FloatArray, IntArray
+from detectors.extraction.baseline import Baseline, Honest
+from detectors.extraction.channels import (
+    FOURIER,
+    Channels,
+    Rows,
+    assemble,
+    channel_names,
+    margin,
+    quantile_table,
+)
+from detectors.extraction.labels import common_labels, positions, predicted
+from detectors.extraction.layout import fresh
+from detectors.extraction.rings import LEVELS, ClientRings, Code, RingCode, clients_of, random_projection
+from detectors.extraction.space import MIN_CLASS_ROWS, Space, View, class_means
+from detectors.extraction.vectors import VectorMap
+from detectors.schema import Schema
+
+MAX_ROWS = 40_000
+MAX_NUMBERS = 20_000_000
+MAX_ROWS_OF_CLIENT = 1_000
+GEOMETRY_ROWS = 8_000
+MIN_ROWS = 200
+MIN_DISTANCES = 100
+FOLDS = 4
+
+
+def fit(reference: EventBatch, schema: Schema, seed: int) -> tuple[Channels, RingCode, Baseline] | Unfit:
+    """Learn what honest clients look like; the reference is in event-time order."""
+    if reference.client_id is None or not any(reference.client_id):
+        return Unfit("no client ids in the reference: theft is judged per client, so log client_id")
+    maps = view_maps(reference, schema)
+    if not maps:
+        return Unfit("no features, embeddings or scores in the reference: nothing to compare clients by")
+    kept = reference.take(chosen(reference, sum(m.width for m in maps)))
+    if len(kept) < MIN_ROWS:
+        return Unfit(f"only {len(kept)} events with a client id in the reference: at least {MIN_ROWS} are needed")
+    rng = np.random.default_rng(seed)
+    channels, rows = fit_channels(kept, maps, rng)
+    code, codes = fit_rings(kept, maps[-1], rows.label, channels.labels, rng)
+    return channels, code, Baseline.fit(*honest(kept, rows, codes, len(channels.labels)), seed=seed)
+
+
+def view_maps(reference: EventBatch, schema: Schema) -> tuple[VectorMap, ...]:
+    """The views that the reference has: embedding and features, or the scores where there is neither."""
+    sample = reference.take(np.arange(0, len(reference), max(1, len(reference) // 20_000)))
+    found = [VectorMap.fit(view, sample, schema) for view in ("embedding", "features")]
+    maps = tuple(m for m in found if m is not None)
+    if maps:
+        return maps
+    scores = VectorMap.fit("scores", sample, schema)
+    return () if scores is None else (scores,)
+
+
+def chosen(reference: EventBatch, wide: int) -> IntArray:
+    """Positions of the rows to learn from, in order: the first of every client, so that no client rules."""
+    assert reference.client_id is not None
+    groups = clients_of(reference.client_id)
+    limit = min(MAX_ROWS, max(4_000, MAX_NUMBERS // max(1, wide)))
+    sizes = np.sort([len(index) for _, index in groups])
+    cap = MAX_ROWS_OF_CLIENT
+    while cap > 25 and np.minimum(sizes, cap).sum() > limit:
+        cap = int(cap * 0.8)
+    kept = np.concatenate([index[:cap] for _, index in groups])
+    if len(groups) < FOLDS:
+        kept = np.concatenate([index[:: max(1, len(index) // limit)] for _, index in groups])
+    return np.sort(kept)[:limit]
+
+
+def folds_of(batch: EventBatch, rng: np.random.Generator) -> IntArray:
+    """(n,) fold of each row: whole clients, or slices of time where there are too few clients."""
+    assert batch.client_id is not None
+    groups = clients_of(batch.client_id)
+    if len(groups) < FOLDS:
+        return np.arange(len(batch)) * FOLDS // len(batch)
+    fold = np.zeros(len(batch), dtype=np.int64)
+    load = np.zeros(FOLDS)
+    for i in rng.permutation(len(groups)):
+        target = int(np.argmin(load))
+        fold[groups[i][1]] = target
+        load[target] += len(groups[i][1])
+    return fold
+
+
+def fit_channels(batch: EventBatch, maps: tuple[VectorMap, ...], rng: np.random.Generator) -> tuple[Channels, Rows]:
+    """The channels, and the rows of the reference under geometries that have not seen the row's client."""
+    labels = common_labels(batch, MIN_CLASS_ROWS)
+    label = positions(predicted(batch), labels)
+    fold = folds_of(batch, rng)
+    read = [m.vectors(batch) for m in maps]
+    present = read[0][1]
+    spaces = [_space(vectors, label, seen, len(labels), rng) for vectors, seen, _ in read]
+    columns: list[FloatArray] = []
+    for vectors, seen, _ in read:
+        out = np.full((len(batch), 3), np.nan)
+        for f in range(FOLDS):
+            inside = fold == f
+            space = _space(vectors, label, seen & ~inside, len(labels), rng)
+            out[inside] = space.scores(*space.whitened(vectors[inside]), label[inside])
+        columns.append(np.where(seen[:, None], out, np.nan))
+    hardness = margin(batch)
+    names = channel_names(maps, hardness is not None)
+    surprise = np.sum([nats for _, _, nats in read], axis=0)
+    raw = assemble(columns, surprise, hardness, names)
+    white = spaces[0].whitened(read[0][0])[0]
+    views = tuple(View(m, space) for m, space in zip(maps, spaces, strict=True))
+    return _calibrated(views, names, labels, raw, white, label, present, fold, rng)
+
+
+def _calibrated(
+    views: tuple[View, ...],
+    names: tuple[str, ...],
+    labels: tuple[str, ...],
+    raw: FloatArray,
+    white: FloatArray,
+    label: IntArray,
+    present: NDArray[np.bool_],
+    fold: IntArray,
+    rng: np.random.Generator,
+) -> tuple[Channels, Rows]:
+    loc, scale = _class_scale(raw, label, len(labels))
+    scores = (raw - loc[label]) / scale[label]
+    table = np.array([quantile_table(scores[:, j]) for j in range(raw.shape[1])])
+    sample = white[present][:: max(1, int(present.sum()) // 400)]
+    gaps = np.linalg.norm(sample[:, None] - sample[None], axis=2)
+    usual = float(np.median(gaps[gaps > 0])) if (gaps > 0).any() else 1.0
+    reach = np.where(np.arange(FOURIER) % 2, usual, usual / 2.0)
+    frequencies = rng.standard_normal((white.shape[1], FOURIER)) / reach
+    empty = np.zeros((len(labels) + 1, 2 * FOURIER))
+    channels = Channels(labels, views, names, loc, scale, np.vstack([table, table[:1]]), frequencies, empty)
+    rarity = channels.rarity(raw, label)
+    structural = np.array([name != "margin" for name in names])
+    worst = np.max(np.nan_to_num(rarity[:, structural], nan=-1.0), axis=1)
+    channels = replace(channels, table=np.vstack([table, quantile_table(worst[present])]))
+    waves = channels.fourier(white)
+    centred = np.empty_like(waves)
+    for f in range(FOLDS):
+        inside = fold == f
+        others = present & ~inside
+        centred[inside] = waves[inside] - class_means(waves[others], label[others], len(labels))[label[inside]]
+    channels = replace(channels, fourier_means=class_means(waves[present], label[present], len(labels)))
+    phi = np.concatenate([channels.levels(rarity), centred], axis=1)
+    phi[~present] = 0.0
+    return channels, Rows(label, present, phi, channels.strangeness(rarity))
+
+
+def _space(
+    vectors: FloatArray, label: IntArray, usable: NDArray[np.bool_], n_labels: int, rng: np.random.Generator
+) -> Space:
+    index = np.flatnonzero(usable)
+    if len(index) > GEOMETRY_ROWS:
+        index = np.sort(rng.choice(index, GEOMETRY_ROWS, replace=False))
+    return Space.fit(vectors[index], label[index], n_labels, int(rng.integers(2**31)))
+
+
+def _class_scale(raw: FloatArray, label: IntArray, n_labels: int) -> tuple[FloatArray, FloatArray]:
+    """(C + 1, channels) median and interquartile scale by class; pooled where a class has few rows."""
+    low, mid, high = np.nan_to_num(np.nanquantile(raw, [0.25, 0.5, 0.75], axis=0))
+    loc = np.repeat(mid[None, :], n_labels + 1, axis=0)
+    scale = np.repeat(np.maximum(high - low, 1e-6)[None, :], n_labels + 1, axis=0)
+    for c in range(n_labels):
+        own = raw[label == c]
+        if len(own) >= MIN_CLASS_ROWS and not np.isnan(own).all(axis=0).any():
+            low, mid, high = np.nanquantile(own, [0.25, 0.5, 0.75], axis=0)
+            loc[c], scale[c] = mid, np.maximum(high - low, 0.2 * scale[-1])
+    return loc, scale
+
+
+def fit_rings(
+    batch: EventBatch, source: VectorMap, label: IntArray, labels: tuple[str, ...], rng: np.random.Generator
+) -> tuple[RingCode, FloatArray]:
+    """The ring code with limits from honest clients, and the codes of the reference's own events."""
+    none = np.zeros((len(labels) + 1, len(LEVELS)))
+    open_code = RingCode(source, random_projection(source.width, rng), labels, 0.0, none)
+    distance = ClientRings(open_code, max_clients=len(batch)).distances(batch)
+    known = np.isfinite(distance)
+    same = max(2e-3, 0.02 * float(np.median(distance[known]))) if known.any() else 2e-3
+    new = known & (distance > same)
+    near = none.copy()
+    if new.sum() >= MIN_DISTANCES:
+        near[:] = np.quantile(distance[new], LEVELS)
+        for c in range(len(labels)):
+            if (new & (label == c)).sum() >= MIN_DISTANCES:
+                near[c] = np.quantile(distance[new & (label == c)], LEVELS)
+    code = replace(open_code, same=same, near=near)
+    return code, code.codes(distance, label)
+
+
+def honest(batch: EventBatch, rows: Rows, codes: FloatArray, n_labels: int) -> tuple[list[Honest], FloatArray]:
+    """What each client of the reference did, and how often each class was predicted."""
+    assert batch.client_id is not None
+    new = fresh(rows, codes)
+    rare = np.nan_to_num(rows.strangeness, nan=-1.0)
+    clients = []
+    for _, index in clients_of(batch.client_id):
+        own, c = index[new[index]], codes[index]
+        compared = int((c > Code.EXACT).sum())
+        near = int(((c == Code.NEAREST) | (c == Code.NEAR)).sum())
+        strange = (int((rare[own] >= -np.log(0.01)).sum()), int((rare[own] >= -np.log(0.05)).sum()))
+        clients.append(Honest(rows.phi[own], strange, len(own), (near, near + int((c == Code.CLOSE).sum())), compared))
+    return [c for c in clients if c.fresh], np.bincount(rows.label, minlength=n_labels + 1).astype(np.float64)

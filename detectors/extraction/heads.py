@@ -1,0 +1,94 @@
+"""Heads: three questions about a client's sums, each answered by a p-value under "an honest client like the others".
+
+H1 asks whether the client's mean channel row lies farther out than honest clients do (random-effects T²): directions in
+which honest clients differ are discounted, directions in which they never differ stay sharp. H2 asks whether too
+many queries are strange for their class. H3 asks whether too many queries are near repeats of the client's own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+
+from detectors.batch import FloatArray
+
+BODY = 0.1
+"""Share of honest statistics that the tail model describes."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spread:
+    """How honest clients' mean rows scatter: T² = sum of y² / (between + 1/n) with y = (m - centre) @ axes.
+
+    Attributes:
+        centre: (d,) mean of honest clients. axes: (d, d) whitens the scatter of one query. between: (d,) variance of
+            client means along the axes, in units of one query's variance.
+        sizes, medians: median T² of honest clients by number of queries, for interpolation in ln n.
+        body: T² over its median at the top ``BODY`` share of honest clients; excess, tail: scale and shape of the
+            generalised Pareto distribution beyond it.
+    """
+
+    centre: FloatArray
+    axes: FloatArray
+    between: FloatArray
+    sizes: FloatArray
+    medians: FloatArray
+    body: float
+    excess: float
+    tail: float
+
+    def ratio(self, mean: FloatArray, n: float, centre: FloatArray | None = None) -> float:
+        """T² of a mean row of n fresh queries over the median T² of honest clients of that size."""
+        y = (mean - (self.centre if centre is None else centre)) @ self.axes
+        return t_squared(y, self.between, n) / self.median(n)
+
+    def median(self, n: float) -> float:
+        return float(np.interp(np.log(max(n, 1.0)), np.log(self.sizes), self.medians))
+
+    def log_p(self, ratio: float) -> float:
+        """Natural log of the p-value of a ratio: at most ``BODY`` beyond ``body``, 0 below it."""
+        if ratio <= self.body:
+            return 0.0
+        return float(np.log(BODY) - np.log1p(self.tail * (ratio - self.body) / self.excess) / self.tail)
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Honest clients' rates of some event as a Beta distribution: its mean and its concentration a + b."""
+
+    mean: float
+    concentration: float
+
+    def log_p(self, hits: float, n: float, peers_mean: float = 0.0) -> float:
+        """Natural log of P(at least ``hits`` of ``n``) for an honest client among peers with that mean rate."""
+        if n <= 0 or hits <= 0:
+            return 0.0
+        mean = min(max(self.mean, peers_mean), 0.95)
+        return beta_binomial_log_sf(hits, n, mean * self.concentration, (1.0 - mean) * self.concentration)
+
+
+def t_squared(y: FloatArray, between: FloatArray, n: float) -> float:
+    """Sum of y² / (between + 1/n)."""
+    return float(np.sum(y * y / (between + 1.0 / max(n, 1.0))))
+
+
+def beta_binomial_log_sf(hits: float, n: float, a: float, b: float) -> float:
+    """Natural log of P(X >= hits) for a beta-binomial X.
+
+    >>> round(beta_binomial_log_sf(2, 2, 1.0, 1.0), 6) == round(float(np.log(1 / 3)), 6)
+    True
+    """
+    if n > 20_000:
+        scale = 20_000 / n
+        hits, n = hits * scale, 20_000.0
+    n, first = float(round(n)), float(np.ceil(hits - 1e-9))
+    if first <= 0:
+        return 0.0
+    k = np.arange(first, n + 1)
+    if not len(k):
+        return float(special.betaln(n + a, b) - special.betaln(a, b))
+    choose = special.gammaln(n + 1) - special.gammaln(k + 1) - special.gammaln(n - k + 1)
+    logs = choose + special.betaln(k + a, n - k + b) - special.betaln(a, b)
+    return float(min(0.0, special.logsumexp(logs)))

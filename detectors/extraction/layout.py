@@ -1,0 +1,127 @@
+"""Layout: where each sum sits in a client's int64 vector, and how a batch becomes such vectors.
+
+``[counts …, predicted classes …, channel row …]``: the counts are plain, the channel row is in fixed point and
+sums only over *fresh* queries. Repeats and near repeats of the same client are counted apart, so that an honest key
+that sends the same inputs all day does not look like a distribution of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.batch import EventBatch, FloatArray, IntArray
+from detectors.extraction.channels import STRANGE, Rows
+from detectors.extraction.rings import NEAREST_RECENT, Code
+from detectors.sketch import from_fixed, to_fixed
+
+COUNTS = (
+    "events",
+    "unseen",
+    "exact",
+    "near",
+    "close",
+    "compared",
+    "fresh",
+    "strange_05",
+    "strange_01",
+    "strange_002",
+    "near_strange",
+    "far",
+)
+_AT = {name: i for i, name in enumerate(COUNTS)}
+FAR_NATS = 14.0
+"""A query this rare by straight extrapolation (about one in a million) lies clearly outside the reference."""
+MAX_KEY = 200
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sums:
+    """Sums over some queries of one client (or a weighted mixture of clients), float64 views of the stored vector."""
+
+    vector: FloatArray
+    n_classes: int
+
+    def count(self, name: str) -> float:
+        return float(self.vector[_AT[name]])
+
+    @property
+    def classes(self) -> FloatArray:
+        """(C + 1,) predicted classes of all queries."""
+        return self.vector[len(COUNTS) : len(COUNTS) + self.n_classes]
+
+    @property
+    def mean(self) -> FloatArray:
+        """(d,) mean channel row of the fresh queries."""
+        return self.vector[len(COUNTS) + self.n_classes :] / max(1.0, self.count("fresh"))
+
+    def share(self, part: str, whole: str) -> float:
+        return self.count(part) / max(1.0, self.count(whole))
+
+
+def width(n_labels: int, d: int) -> int:
+    """Length of a client's vector."""
+    return len(COUNTS) + n_labels + 1 + d
+
+
+def unpack(vector: IntArray, n_labels: int) -> Sums:
+    """The sums of a stored int64 vector."""
+    head = len(COUNTS) + n_labels + 1
+    return Sums(np.concatenate([vector[:head].astype(np.float64), from_fixed(vector[head:])]), n_labels + 1)
+
+
+def contributions(rows: Rows, batch: EventBatch, n_labels: int) -> IntArray:
+    """(n, width) what each event adds to its client's vector."""
+    codes = batch.annotations.get(NEAREST_RECENT, np.full(len(batch), np.nan))
+    return event_sums(rows, codes, n_labels)
+
+
+def event_sums(rows: Rows, codes: FloatArray, n_labels: int) -> IntArray:
+    """(n, width) from channel rows and ring codes (NaN where rings say nothing)."""
+    n, d = rows.phi.shape
+    out = np.zeros((n, width(n_labels, d)), dtype=np.int64)
+    exact, near = codes == Code.EXACT, (codes == Code.NEAREST) | (codes == Code.NEAR)
+    new = fresh(rows, codes)
+    rare = [np.nan_to_num(rows.strangeness, nan=-1.0) >= -np.log(level) for level in STRANGE]
+    columns: dict[str, NDArray[np.bool_]] = {
+        "events": np.ones(n, dtype=bool),
+        "unseen": ~rows.present,
+        "exact": exact,
+        "near": near,
+        "close": codes == Code.CLOSE,
+        "compared": ~np.isnan(codes) & ~exact,
+        "fresh": new,
+        "strange_05": new & rare[0],
+        "strange_01": new & rare[1],
+        "strange_002": new & rare[2],
+        "near_strange": near & rare[1],
+        "far": new & (np.nan_to_num(rows.strangeness, nan=-1.0) >= FAR_NATS),
+    }
+    for name, values in columns.items():
+        out[:, _AT[name]] = values
+    out[np.arange(n), len(COUNTS) + rows.label] = 1
+    out[:, len(COUNTS) + n_labels + 1 :] = to_fixed(rows.phi) * new[:, None]
+    return out
+
+
+def fresh(rows: Rows, codes: FloatArray) -> NDArray[np.bool_]:
+    """(n,) events that count into the mean row: seen, and not a repeat or near repeat."""
+    return np.asarray(rows.present & ~(codes < Code.CLOSE))
+
+
+def client_key(client: str) -> str:
+    """A client id that any store can hold: at most ``MAX_KEY`` characters, no control characters or lone surrogates.
+
+    An id that is changed gets a digest of the original, so that two different clients never share a key.
+
+    >>> client_key("acme-7")
+    'acme-7'
+    """
+    if len(client) <= MAX_KEY and client.isprintable():
+        return client
+    raw = client.encode("utf-8", "surrogatepass")
+    clean = "".join(c if c.isprintable() else "�" for c in client[: MAX_KEY - 20])
+    return f"{clean}~{hashlib.sha256(raw).hexdigest()[:16]}"

@@ -1,0 +1,168 @@
+"""Rings: each client's recent queries in a small projection, to tell repeats and near repeats from new queries.
+
+This is soft state. A worker holds one ``ClientRings`` a model version and annotates batches in arrival order before
+they are sketched; after a restart the rings fill again from traffic, and until they do fewer repeats are recognised.
+Memory is bounded by ``max_clients`` times ``capacity`` times the projected width, two bytes a number.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.batch import EventBatch, FloatArray, IntArray, ObjectArray
+from detectors.extraction.labels import positions, predicted
+from detectors.extraction.vectors import VectorMap
+
+PROJECTED = 16
+NEAREST_RECENT = "nearest_recent"
+"""Annotation: code of the distance to the client's nearest recent query, see ``Code``; NaN = nothing can be said."""
+EXACT_REPEAT = "exact_repeat"
+"""Annotation: 1.0 where the client has recently sent the very same query."""
+LEVELS = (0.002, 0.01, 0.05)
+CHUNK = 512
+_BLOCK = 128
+
+
+class Code:
+    """Values of ``nearest_recent``: the nearer, the smaller."""
+
+    EXACT = 0.0
+    NEAREST = 1.0
+    NEAR = 2.0
+    CLOSE = 3.0
+    NEW = 4.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RingCode:
+    """How a query is projected, and which distances count as near.
+
+    Attributes:
+        map: view the projection reads (the features where they are logged).
+        projection: (p, PROJECTED) random directions.
+        labels: predicted classes with limits of their own.
+        same: distances up to this are the same query.
+        near: (C + 1, 3) distances below which honest queries of a predicted class fall in the ``LEVELS`` shares of
+            cases; the last row is for every other class. Some classes are all alike, so one limit for all would not do.
+    """
+
+    map: VectorMap
+    projection: FloatArray
+    labels: tuple[str, ...]
+    same: float
+    near: FloatArray
+
+    def project(self, batch: EventBatch) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
+        """(n, PROJECTED) coded queries and (n,) whether the view was there."""
+        coded = np.empty((len(batch), PROJECTED), dtype=np.float16)
+        present = np.empty(len(batch), dtype=bool)
+        for i in range(0, len(batch), CHUNK):
+            part = np.arange(i, min(i + CHUNK, len(batch)))
+            vectors, present[part], _ = self.map.vectors(batch.take(part))
+            coded[part] = np.clip(vectors @ self.projection, -6e4, 6e4).astype(np.float16)
+        return coded, present
+
+    def codes(self, distance: FloatArray, label: IntArray) -> FloatArray:
+        """(n,) codes of distances (inf = no recent query, NaN = unknown) of queries with these class positions."""
+        out = np.full(len(distance), Code.NEW)
+        limits = self.near[label]
+        for code, column in ((Code.CLOSE, 2), (Code.NEAR, 1), (Code.NEAREST, 0)):
+            out[distance < limits[:, column]] = code
+        out[distance <= self.same] = Code.EXACT
+        out[np.isnan(distance)] = np.nan
+        return out
+
+    def to_arrays(self) -> dict[str, NDArray[np.generic]]:
+        arrays: dict[str, NDArray[np.generic]] = {f"map.{k}": v for k, v in self.map.to_arrays().items()}
+        return arrays | {"projection": self.projection, "same": np.array([self.same]), "near": self.near}
+
+    @classmethod
+    def load(cls, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any], labels: tuple[str, ...]) -> Self:
+        inner = {name[4:]: array for name, array in arrays.items() if name.startswith("map.")}
+        return cls(VectorMap.load(inner, facts), arrays["projection"], labels, float(arrays["same"][0]), arrays["near"])
+
+
+def random_projection(width: int, rng: np.random.Generator) -> FloatArray:
+    """(width, PROJECTED) directions that keep distances, in units of one coordinate's deviation."""
+    return np.asarray(rng.standard_normal((width, PROJECTED)) / np.sqrt(PROJECTED * width))
+
+
+class ClientRings:
+    """The last ``capacity`` queries of the ``max_clients`` most recently active clients."""
+
+    def __init__(self, code: RingCode, capacity: int = 256, max_clients: int = 10_000) -> None:
+        self._code = code
+        self._capacity = capacity
+        self._max_clients = max_clients
+        self._rings: OrderedDict[str, NDArray[np.float16]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._rings)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held by the rings themselves."""
+        return sum(ring.nbytes for ring in self._rings.values())
+
+    def annotate(self, batch: EventBatch) -> EventBatch:
+        """The batch with ``nearest_recent`` and ``exact_repeat``; the events join the rings in arrival order."""
+        label = positions(predicted(batch), self._code.labels)
+        codes = self._code.codes(self.distances(batch), label)
+        exact = np.where(np.isnan(codes), np.nan, (codes == Code.EXACT).astype(np.float64))
+        return batch.annotate(**{NEAREST_RECENT: codes, EXACT_REPEAT: exact})
+
+    def distances(self, batch: EventBatch) -> FloatArray:
+        """(n,) distance to the client's nearest recent query: inf where there is none, NaN where unknown."""
+        distance = np.full(len(batch), np.nan)
+        if batch.client_id is not None and len(batch):
+            coded, present = self._code.project(batch)
+            for client, index in clients_of(batch.client_id):
+                distance[index] = self._visit(client, coded[index], present[index])
+        return distance
+
+    def _visit(self, client: str, coded: NDArray[np.float16], present: NDArray[np.bool_]) -> FloatArray:
+        distance = np.full(len(coded), np.nan)
+        ring = self._rings.get(client, np.empty((0, PROJECTED), dtype=np.float16))
+        rows = np.flatnonzero(present)
+        for first in range(0, len(rows), _BLOCK):
+            new = coded[rows[first : first + _BLOCK]]
+            distance[rows[first : first + _BLOCK]] = nearest(ring, new, self._capacity)
+            ring = np.concatenate([ring, new])[-self._capacity :]
+        self._rings[client] = ring
+        self._rings.move_to_end(client)
+        while len(self._rings) > self._max_clients:
+            self._rings.popitem(last=False)
+        return distance
+
+
+def nearest(ring: NDArray[np.float16], new: NDArray[np.float16], capacity: int) -> FloatArray:
+    """(m,) distance of each new row to the nearest of the ``capacity`` rows before it, inf where there is none."""
+    rows = new.astype(np.float32)
+    before = np.concatenate([ring.astype(np.float32), rows])
+    squared = np.einsum("ij,ij->i", rows, rows)[:, None] + np.einsum("ij,ij->i", before, before)
+    squared -= 2.0 * (rows @ before.T)
+    place = len(ring) + np.arange(len(rows))
+    column = np.arange(len(before))
+    squared[(column >= place[:, None]) | (column < place[:, None] - capacity)] = np.inf
+    if squared.shape[1] == 0:
+        return np.full(len(rows), np.inf)
+    best = squared.argmin(axis=1)
+    gap = rows - before[best]
+    out: FloatArray = np.sqrt(np.einsum("ij,ij->i", gap, gap)).astype(np.float64)
+    out[np.isinf(squared[np.arange(len(rows)), best])] = np.inf
+    return out
+
+
+def clients_of(client_id: ObjectArray) -> list[tuple[str, IntArray]]:
+    """Each named client with the positions of its events, in arrival order of the client and of the events."""
+    groups: dict[str, list[int]] = {}
+    for i, client in enumerate(client_id.tolist()):
+        if client:
+            groups.setdefault(client, []).append(i)
+    return [(client, np.array(index, dtype=np.int64)) for client, index in groups.items()]

@@ -1,0 +1,75 @@
+"""Techniques: the public names of the attacks that a reading may be about, as a bundled table.
+
+ATLAS ids and names are those of release 5.6.0; OWASP ids are those of the Machine Learning Security Top 10 (2023);
+NIST ids are those of AI 100-2 E2025. Names change over releases, so the release is stored with every alert.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+ATLAS_RELEASE: Final = "5.6.0"
+
+
+class Family(StrEnum):
+    """What kind of querying the evidence looks like."""
+
+    NATURAL = "natural-data"
+    SYNTHETIC = "synthetic-perturbation"
+    RANDOM = "random/grid"
+    BOUNDARY = "boundary walk"
+    UNCLEAR = "unclear"
+
+
+_EXTRACTION: Final = (
+    ("AML.T0024.002", "Extract AI Model", "MITRE ATLAS"),
+    ("AML.T0005.001", "Train Proxy via Replication", "MITRE ATLAS"),
+    ("AML.T0048.004", "AI Intellectual Property Theft", "MITRE ATLAS"),
+    ("ML05:2023", "Model Theft", "OWASP ML Top 10"),
+    ("NISTAML.031", "Model Extraction", "NIST AI 100-2 E2025"),
+)
+_PROBING: Final = (
+    ("AML.T0043.001", "Black-Box Optimization", "MITRE ATLAS"),
+    ("AML.T0042", "Verify Attack", "MITRE ATLAS"),
+    ("ML01:2023", "Input Manipulation Attack", "OWASP ML Top 10"),
+    ("NISTAML.025", "Black-box Evasion", "NIST AI 100-2 E2025"),
+)
+_BY_FAMILY: Final[Mapping[Family, tuple[tuple[str, str, str], ...]]] = {
+    Family.NATURAL: _EXTRACTION,
+    Family.RANDOM: _EXTRACTION,
+    Family.UNCLEAR: _EXTRACTION,
+    Family.SYNTHETIC: _EXTRACTION + _PROBING,
+    Family.BOUNDARY: _EXTRACTION + _PROBING,
+}
+BENIGN_EXPLANATIONS: Final[Mapping[Family, tuple[str, ...]]] = {
+    Family.NATURAL: (
+        "a new customer segment, region or device behind this key",
+        "a batch job that scores another data set",
+        "a change of preprocessing on the client's side",
+    ),
+    Family.RANDOM: (
+        "a quality-assurance or load-test key that sends made-up inputs",
+        "a broken sensor or preprocessing step",
+        "an agreed penetration test",
+    ),
+    Family.SYNTHETIC: (
+        "a what-if tool or explanation method that varies one input at a time",
+        "data augmentation or test-time augmentation on the client's side",
+        "a video or sensor stream whose consecutive inputs are nearly equal",
+    ),
+    Family.BOUNDARY: (
+        "a what-if tool or explanation method that varies one input at a time",
+        "a robustness evaluation agreed with the model's owner",
+    ),
+    Family.UNCLEAR: (
+        "a new customer segment, region or device behind this key",
+        "a quality-assurance key",
+    ),
+}
+
+
+def techniques(family: Family) -> list[dict[str, str]]:
+    """JSON-ready technique ids for a family, most specific first."""
+    return [{"id": id_, "name": name, "source": source} for id_, name, source in _BY_FAMILY[family]]

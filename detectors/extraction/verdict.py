@@ -1,0 +1,109 @@
+"""Verdict: three p-values and the price of having looked so often become one number, the evidence.
+
+A client is looked at many times, by three heads and over two windows. The chance of a false alarm it may use up in its
+whole life is split beforehand: over the heads by ``HEAD_SHARES``, over windows by halves, over looks by ``look_share``,
+which sums to one. Evidence is -ln(p / share), so it may be compared with -ln(alpha) at any time.
+
+Two-step rule: a client whose mean behaviour is odd (H1) is only called a thief when strange (H2) or nearly repeated
+(H3) queries agree. H2 or H3 alone must be overwhelming.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from detectors.batch import FloatArray
+from detectors.extraction.baseline import Baseline
+from detectors.extraction.channels import EDGES, FOURIER
+from detectors.extraction.layout import Sums
+from detectors.extraction.peers import Company, closest_centre
+
+HEAD_SHARES = (0.4, 0.3, 0.3)
+AGREEMENT = float(np.log(0.03))
+MIN_EFFECT = 0.1
+OVERWHELMING_EFFECT = 0.25
+OVERWHELMING_DISCOUNT = 1.25
+FEW_PEERS_DISCOUNT = 2.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Finding:
+    """What one look at one window of a client showed.
+
+    Attributes:
+        log_p: natural logs of the p-values of H1, H2, H3, before any splitting.
+        odd: evidence that behaviour is odd (H1). stolen: evidence of extraction under the two-step rule.
+        strange, strange_peers, near, near_peers: shares of queries, the client's and its peers'.
+        unlike: least share of queries that cannot be like those of peers.
+    """
+
+    sums: Sums
+    log_p: tuple[float, float, float]
+    odd: float
+    stolen: float
+    strange: float
+    strange_peers: float
+    near: float
+    near_peers: float
+    unlike: float
+    centre: np.ndarray[tuple[int], np.dtype[np.float64]]
+
+    @property
+    def effect(self) -> float:
+        """Share of the client's queries that cannot be queries like its peers': too rare, or near repeats."""
+        return max(0.0, self.unlike, self.near - self.near_peers)
+
+
+def share_unlike(mean: FloatArray, centre: FloatArray) -> float:
+    """Least share of foreign queries that explains a mean channel row.
+
+    If a share s of the queries is foreign, the share rarer than an edge is at most s + (1 - s) times that of peers.
+    """
+    k = (len(mean) - 2 * FOURIER) // len(EDGES)
+    client = np.clip(mean[: k * len(EDGES)].reshape(k, -1) + EDGES, 0.0, 1.0)
+    peers = np.clip(centre[: k * len(EDGES)].reshape(k, -1) + EDGES, 0.0, 0.95)
+    return float(((client - peers) / (1.0 - peers))[:, :-2].max())
+
+
+def examine(sums: Sums, look: int, baseline: Baseline, company: Company) -> Finding:
+    """Look number ``look`` (0, 1, ...) at one window of a client among its peers."""
+    fresh, compared = sums.count("fresh"), sums.count("compared")
+    spread = baseline.spread
+    centre = closest_centre(sums.mean, fresh, spread, company.drift(spread))
+    ratio = spread.ratio(sums.mean, fresh, centre) / company.inflation(spread, fresh, centre)
+    p1 = spread.log_p(ratio) if fresh >= 10 else 0.0
+    peers = (company.rate(("strange_01",), "fresh"), company.rate(("strange_05",), "fresh"))
+    near_peers = (company.rate(("near",), "compared"), company.rate(("near", "close"), "compared"))
+    near = (sums.count("near"), sums.count("near") + sums.count("close"))
+    p2 = _two(
+        baseline.strange[0].log_p(sums.count("strange_01"), fresh, peers[0]),
+        baseline.strange[1].log_p(sums.count("strange_05"), fresh, peers[1]),
+    )
+    p3 = _two(
+        baseline.near[0].log_p(near[0], compared, near_peers[0]),
+        baseline.near[1].log_p(near[1], compared, near_peers[1]),
+    )
+    share = np.log(2.0 / look_share(look)) - np.log(HEAD_SHARES)
+    discount = FEW_PEERS_DISCOUNT if len(company.members) < 3 else 1.0
+    e1, e2, e3 = (float(-p - s) / discount for p, s in zip((p1, p2, p3), share, strict=True))
+    strange, seen_near = sums.share("strange_01", "fresh"), near[0] / max(1.0, compared)
+    strange_peers, usual_near = max(peers[0], baseline.strange[0].mean), max(near_peers[0], baseline.near[0].mean)
+    unlike = share_unlike(sums.mean, centre) if fresh >= 10 else 0.0
+    routes = [
+        e1 if min(p2, p3) < AGREEMENT else 0.0,
+        e2 / OVERWHELMING_DISCOUNT if strange - strange_peers >= OVERWHELMING_EFFECT else 0.0,
+        e3 / OVERWHELMING_DISCOUNT if seen_near - usual_near >= OVERWHELMING_EFFECT else 0.0,
+    ]
+    return Finding(sums, (p1, p2, p3), e1, max(routes), strange, strange_peers, seen_near, usual_near, unlike, centre)
+
+
+def look_share(look: int) -> float:
+    """Part of a window's false alarms that look number ``look`` may use: a tenth each at first, then ever less."""
+    return 0.1 if look < 6 else 0.4 / ((look - 5) * (look - 4))
+
+
+def _two(first: float, second: float) -> float:
+    """Log p-value of the better of two looks at the same queries."""
+    return min(0.0, min(first, second) + float(np.log(2.0)))

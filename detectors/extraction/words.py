@@ -1,0 +1,183 @@
+"""Words: what an analyst reads beside an extraction reading, and the JSON-ready facts behind it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from detectors.batch import FloatArray
+from detectors.extraction.baseline import Baseline
+from detectors.extraction.channels import EDGES, Channels
+from detectors.extraction.techniques import ATLAS_RELEASE, BENIGN_EXPLANATIONS, Family, techniques
+from detectors.extraction.verdict import Finding
+
+_TITLES = (
+    ("H1", "behaviour unlike honest clients", "mean behaviour lies outside the spread of honest clients"),
+    ("H2", "strange queries", "queries rarer than 1 in 100 or 1 in 20 for their predicted class"),
+    ("H3", "near repeats", "queries that almost repeat one of the client's own recent queries"),
+)
+_MEASURES = {
+    "distance": "distance to the class",
+    "residual": "structure of the input",
+    "centroid": "distance to usual inputs",
+    "categories": "combination of categories",
+    "margin": "closeness to the decision boundary",
+}
+_RARER = {
+    0.002: "1 in 500",
+    0.01: "1 in 100",
+    0.05: "1 in 20",
+    0.1: "1 in 10",
+    0.25: "1 in 4",
+    0.5: "1 in 2",
+    0.75: "3 in 4",
+    0.9: "9 in 10",
+}
+_LIKE = {
+    Family.NATURAL: "inputs from another domain",
+    Family.SYNTHETIC: "small perturbations of earlier inputs",
+    Family.RANDOM: "random or gridded inputs",
+    Family.BOUNDARY: "steps along the decision boundary",
+    Family.UNCLEAR: "inputs unlike those of honest clients",
+}
+
+
+def family(finding: Finding, channels: Channels) -> Family:
+    """Which kind of querying the sums look like."""
+    sums = finding.sums
+    if finding.near - finding.near_peers >= 0.2:
+        hard = _share_rarer(finding, channels, "margin", 0.25)
+        return Family.BOUNDARY if hard is not None and hard >= 0.5 else Family.SYNTHETIC
+    if finding.strange - finding.strange_peers < 0.05:
+        return Family.UNCLEAR
+    far = sums.count("far") / max(1.0, sums.count("strange_01"))
+    return Family.RANDOM if far >= 0.5 else Family.NATURAL
+
+
+def reason(client: str, finding: Finding, kind: Family, level: str) -> str:
+    """One sentence an analyst can act on."""
+    n = int(finding.sums.count("events"))
+    who = f"Client {client[:80]}"
+    if level == "alarm":
+        return (
+            f"{who} may be copying the model: {_shares(finding)} over {n} events ({_LIKE[kind]}); "
+            "check who holds this key, and throttle it or round its scores if nobody can explain it."
+        )
+    if level == "warning":
+        return f"{who} changed behaviour: {_shares(finding)} over {n} events; ask its owner what changed."
+    return f"{who} queries like its peers again."
+
+
+def detail(finding: Finding, kind: Family, channels: Channels, baseline: Baseline, window: str) -> dict[str, Any]:
+    """JSON-ready facts behind a warning or an alarm."""
+    peers_classes = baseline.classes
+    own_classes = finding.sums.classes / max(1.0, float(finding.sums.classes.sum()))
+    return {
+        "n_queries": int(finding.sums.count("events")),
+        "n_fresh": int(finding.sums.count("fresh")),
+        "n_exact_repeats": int(finding.sums.count("exact")),
+        "n_near_repeats": int(finding.sums.count("near")),
+        "window": window,
+        "heads": heads(finding),
+        "coordinates": coordinates(finding, channels),
+        "classes": {
+            "labels": [*channels.labels, "other"],
+            "client": _rounded(own_classes),
+            "peers": _rounded(peers_classes),
+        },
+        "histograms": histograms(finding, channels),
+        "techniques": techniques(kind),
+        "atlas_release": ATLAS_RELEASE,
+        "benign_explanations": list(BENIGN_EXPLANATIONS[kind]),
+        "family": kind.value,
+        "calibration": baseline.calibration,
+    }
+
+
+def heads(finding: Finding) -> list[dict[str, Any]]:
+    """The heads with their p-values, before the price of repeated looks."""
+    return [
+        {
+            "name": name,
+            "title": title,
+            "p_value": float(np.exp(max(p, -700.0))),
+            "log10_evidence": round(-p / float(np.log(10.0)), 3),
+            "words": words,
+        }
+        for (name, title, words), p in zip(_TITLES, finding.log_p, strict=True)
+    ]
+
+
+def coordinates(finding: Finding, channels: Channels) -> list[dict[str, Any]]:
+    """The five channel coordinates in which the client lies farthest from its peers, in plain words."""
+    client, peers = _shares_by_edge(finding.sums.mean, channels), _shares_by_edge(finding.centre, channels)
+    gap = (client - peers) / np.sqrt(np.maximum(peers * (1 - peers), 0.002))
+    out: list[dict[str, Any]] = []
+    for flat in np.argsort(-np.abs(gap), axis=None):
+        j, k = divmod(int(flat), len(EDGES))
+        if any(j == item["channel"] for item in out):
+            continue
+        words = (
+            f"{_percent(client[j, k])} of queries are rarer than {_RARER[float(EDGES[k])]} for their predicted class "
+            f"({_measure(channels.names[j])}); peers {_percent(peers[j, k])}"
+        )
+        out.append({"words": words, "client": float(client[j, k]), "peers": float(peers[j, k]), "channel": j})
+        if len(out) == 5:
+            break
+    return [{k: v for k, v in item.items() if k != "channel"} for item in out]
+
+
+def histograms(finding: Finding, channels: Channels) -> list[dict[str, Any]]:
+    """Where queries fall between the edges, client against peers, for the three channels that differ most."""
+    client, peers = _shares_by_edge(finding.sums.mean, channels), _shares_by_edge(finding.centre, channels)
+    labels = ["rarer than 1 in 500", *(f"to {_RARER[float(e)]}" for e in EDGES[1:]), "commoner"]
+    return [
+        {
+            "title": f"Rarity for the predicted class: {_measure(channels.names[j])}",
+            "labels": labels,
+            "reference": _rounded(_bins(peers[j])),
+            "current": _rounded(_bins(client[j])),
+        }
+        for j in np.argsort(-np.abs(client - peers).max(axis=1))[:3].tolist()
+    ]
+
+
+def _shares(finding: Finding) -> str:
+    if finding.near - finding.near_peers > finding.strange - finding.strange_peers:
+        return f"{_percent(finding.near)} of its queries nearly repeat its own (peers {_percent(finding.near_peers)})"
+    return (
+        f"{_percent(finding.strange)} of its queries are rarer than 1 in 100 for their class "
+        f"(peers {_percent(finding.strange_peers)})"
+    )
+
+
+def _shares_by_edge(mean: FloatArray, channels: Channels) -> FloatArray:
+    """(channels, edges) share of queries rarer than each edge."""
+    k = len(channels.names)
+    return np.asarray(np.clip(mean[: k * len(EDGES)].reshape(k, len(EDGES)) + EDGES, 0.0, 1.0))
+
+
+def _share_rarer(finding: Finding, channels: Channels, name: str, edge: float) -> float | None:
+    if name not in channels.names:
+        return None
+    j, k = channels.names.index(name), int(np.flatnonzero(edge == EDGES)[0])
+    return float(_shares_by_edge(finding.sums.mean, channels)[j, k])
+
+
+def _measure(name: str) -> str:
+    view, _, score = name.rpartition(".")
+    words = _MEASURES.get(score, score)
+    return f"{words}, {view}" if view else words
+
+
+def _bins(cumulative: FloatArray) -> FloatArray:
+    return np.maximum(np.diff(np.concatenate([[0.0], cumulative, [1.0]])), 0.0)
+
+
+def _rounded(values: FloatArray) -> list[float]:
+    return [round(float(v), 5) for v in values]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.095 else f"{100 * share:.1f} %"
