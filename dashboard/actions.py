@@ -10,7 +10,7 @@ class AlertActions(Protocol):
 
     Raises:
         TransientError: the database is away; nothing was written.
-        PermanentError: there is no such alert, or it is resolved already.
+        Refused: there is no such alert, or its state does not allow it.
     """
 
     def acknowledge(self, alert_id: str, by: str, note: str) -> object: ...

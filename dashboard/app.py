@@ -47,21 +47,21 @@ def create_app(
     actions: AlertActions,
     api: FastAPI | None,
     settings: DashboardSettings,
-    root_routes: APIRouter | None = None,
+    routes: APIRouter | None = None,
 ) -> FastAPI:
     """Build the application to serve.
 
     Args:
         api: mounted under ``/api``; does its own authentication.
-        root_routes: extra routes at the root (health, metrics); they win over the pages and need no session.
+        routes: extra routes at the root (health, metrics); they win over the pages and need no session.
     """
     server = FastAPI(title="Vedette", docs_url=None, redoc_url=None, openapi_url=None)
     if api is not None:
         server.mount("/api", api)
-    if root_routes is not None:
-        server.include_router(root_routes)
+    if routes is not None:
+        server.include_router(routes)
     _add_dash(server, queries, actions, settings)
-    root_paths = _paths(root_routes.routes if root_routes is not None else [])
+    root_paths = _paths(routes.routes if routes is not None else [])
     others = root_paths | ({"/api"} if api is not None else set()) | ({LOGIN} if settings.token is not None else set())
     prefixes = (*_DASH_PATHS, "/api/") if api is not None else _DASH_PATHS
     server.add_middleware(PageAddresses, others=others, prefixes=prefixes)

@@ -140,7 +140,7 @@ def comparison(data: Comparison, before: str, now: str, scheme: Scheme) -> Pictu
             hovertemplate="%{x}: %{y:.1%}<extra>%{fullData.name}</extra>",
         )
     figure.update_layout(barmode="group", bargap=0.3, bargroupgap=0.05, showlegend=True, hovermode="x unified")
-    figure.update_xaxes(type="category", tickangle=-35 if _crowded(labels) else 0)
+    figure.update_xaxes(type="category", autotickangles=[0, -30, -60])
     figure.update_yaxes(tickformat=".0%", rangemode="tozero", nticks=5)
     return Picture(figure, _comparison_summary(data, before, now))
 
@@ -209,7 +209,11 @@ def _threshold(figure: go.Figure, y: float, text: str, scheme: Scheme) -> None:
 def _power_ticks(limit: float) -> dict[str, Any]:
     step = max(1, math.ceil(limit / 6))
     powers = range(0, math.floor(limit) + 1, step)
-    return {"tickvals": list(powers), "ticktext": [f"{words.power_of_ten(power)} : 1" for power in powers]}
+    return {"tickvals": list(powers), "ticktext": [f"{_short_power(power)} : 1" for power in powers]}
+
+
+def _short_power(power: int) -> str:
+    return words.compact(10.0**power) if power < 15 else words.power_of_ten(power)
 
 
 def _slice_s(instants: Sequence[datetime]) -> float:
@@ -241,10 +245,6 @@ def _distinct(labels: Sequence[str]) -> list[str]:
         seen[label] = seen.get(label, 0) + 1
         result.append(label if seen[label] == 1 else f"{label} ({seen[label]})")
     return result
-
-
-def _crowded(labels: Sequence[str]) -> bool:
-    return sum(len(label) + 2 for label in labels) > 56
 
 
 def _volume_summary(points: Sequence[VolumePoint], width_s: float) -> str:

@@ -17,7 +17,7 @@ from dashboard.components.accessibility import aria
 from dashboard.pages import alert, alerts, model, not_found, overview
 from dashboard.settings import DashboardSettings
 from dashboard.theme import MANTINE
-from monitor.errors import PermanentError, TransientError
+from monitor.errors import TransientError, VedetteError
 from monitor.queries import OverviewRow, Queries
 
 MAX_NAME = 80
@@ -101,7 +101,7 @@ def act(actions: AlertActions, request: Mapping[str, Any], by: str, note: str) -
             does(str(alert_id), name, note.strip()[:MAX_NOTE])
         except TransientError as error:
             return f"Not saved, try again: {words.clean(error, 300)}"
-        except PermanentError as error:
+        except VedetteError as error:
             failed.append(words.clean(error, 300))
     return "; ".join(failed[:3]) or None
 

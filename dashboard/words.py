@@ -89,39 +89,47 @@ def instant(at: datetime) -> str:
 
 
 def power_of_ten(exponent: float) -> str:
-    """10 to the ``exponent``, in figures up to a million and as a power above.
+    """10 to the ``exponent``: in figures up to a million, in words up to a thousand trillion, then as a power.
 
-    >>> power_of_ten(0), power_of_ten(3.5), power_of_ten(12)
-    ('1', '3,160', '10¹²')
+    >>> power_of_ten(0), power_of_ten(3.5), power_of_ten(7.55), power_of_ten(18)
+    ('1', '3,160', '35.5 million', '10¹⁸')
     """
-    if exponent < 6:
-        value = 10**exponent
-        return f"{value:.2g}" if value < 10 else f"{float(f'{value:.3g}'):,.0f}"
-    return f"10{str(round(exponent)).translate(_SUPERSCRIPT)}"
+    if exponent >= 15:
+        return f"10{str(round(exponent)).translate(_SUPERSCRIPT)}"
+    value = 10**exponent
+    for size, name in ((1e12, "trillion"), (1e9, "billion"), (1e6, "million")):
+        if value >= size * 0.9995:
+            return f"{value / size:.3g} {name}"
+    return f"{value:.2g}" if value < 10 else f"{float(f'{value:.3g}'):,.0f}"
 
 
 def odds(log_evidence: float) -> str:
     """Evidence (natural log) as odds against "nothing is wrong".
 
-    >>> odds(0.0), odds(11.5), odds(float("-inf"))
-    ('1 : 1', '98,700 : 1', 'none')
+    >>> odds(0.0), odds(11.5), odds(float("-inf")), odds(float("inf"))
+    ('1 : 1', '98,700 : 1', 'none', 'certain')
     """
+    if log_evidence > 1e5:
+        return "certain"
     if math.isnan(log_evidence) or log_evidence < -20:
         return "none"
     return f"{power_of_ten(log_evidence / math.log(10))} : 1"
 
 
 def number(value: float) -> str:
-    """A measured value to three significant figures, without trailing noise.
+    """A measured value to three significant figures.
 
-    >>> number(0.123456), number(1234.5), number(0)
-    ('0.123', '1,230', '0')
+    >>> number(0.123456), number(1234.5), number(0), number(2e-9)
+    ('0.123', '1,230', '0', '2 × 10⁻⁹')
     """
     if not math.isfinite(value):
         return "–"
     if value == 0 or 1e-4 <= abs(value) < 1_000:
         return f"{value:.3g}"
-    return f"{float(f'{value:.3g}'):,.0f}" if abs(value) < 1e6 and abs(value) >= 1_000 else f"{value:.2e}"
+    if 1_000 <= abs(value) < 1e6:
+        return f"{float(f'{value:.3g}'):,.0f}"
+    mantissa, exponent = f"{value:.2e}".split("e")
+    return f"{float(mantissa):g} × 10{str(int(exponent)).translate(_SUPERSCRIPT)}"
 
 
 def percent(share: float) -> str:

@@ -23,14 +23,18 @@ def pictures(detail: Detail, scheme: Scheme) -> list[Any]:
     sections = [
         _columns(detail, scheme),
         _strangeness(detail, scheme),
-        _heads(detail.heads),
+        _heads(detail.heads, detail.calibration),
         _coordinates(detail.coordinates),
         _client_comparisons(detail, scheme),
         _clients(detail.clients),
         _strangest(detail.strangest),
-        _techniques(detail),
-        _benign(detail.benign_explanations),
     ]
+    return [section for section in sections if section is not None]
+
+
+def context(detail: Detail) -> list[Any]:
+    """What else could explain it, and what it is called elsewhere."""
+    sections = [_benign(detail.benign_explanations), _techniques(detail)]
     return [section for section in sections if section is not None]
 
 
@@ -46,10 +50,7 @@ def _columns(detail: Detail, scheme: Scheme) -> Any:
 
 def _column(item: Column, scheme: Scheme) -> html.Div:
     numbers = [
-        (
-            "effect",
-            f"{words.number(item.effect)} {words.clean(item.effect_unit, 30)}" if item.effect is not None else "",
-        ),
+        ("shift", _shift(item)),
         ("moved", words.percent(item.share_moved) if item.share_moved is not None else ""),
         ("PSI", words.number(item.psi) if item.psi is not None else ""),
         ("of the evidence", words.percent(item.evidence_share) if item.evidence_share is not None else ""),
@@ -63,6 +64,12 @@ def _column(item: Column, scheme: Scheme) -> html.Div:
     if item.comparison is not None:
         picture = charts.still(figures.comparison(item.comparison, "reference", "now", scheme), 190)
     return html.Div([head, html.Div(chips, className="chips-line"), picture], className="picture-card")
+
+
+def _shift(item: Column) -> str:
+    if item.effect is None or item.effect_unit.startswith("share"):
+        return ""
+    return f"{item.effect:+.3g} {words.clean(item.effect_unit, 30)}"
 
 
 def _strangeness(detail: Detail, scheme: Scheme) -> Any:
@@ -97,13 +104,13 @@ def _card(item: Comparison, scheme: Scheme) -> html.Div:
     return html.Div([html.H3(words.clean(item.title, 80)), charts.still(figure, 190)], className="picture-card")
 
 
-def _heads(heads: Sequence[Head]) -> Any:
+def _heads(heads: Sequence[Head], calibration: str) -> Any:
     if not heads:
         return None
     ordered = sorted(heads, key=lambda item: -(item.log10_evidence or 0.0))[:MAX_LINES]
-    return panels.panel(
-        "What speaks against an honest client", html.Ul([_head(item) for item in ordered], className="heads")
-    )
+    body = html.Ul([_head(item) for item in ordered], className="heads")
+    aside = words.clean(calibration, 120) or None
+    return panels.panel("What speaks against an honest client", body, aside)
 
 
 def _head(item: Head) -> html.Li:
@@ -126,7 +133,7 @@ def _coordinates(items: Sequence[Coordinate]) -> Any:
     if not items:
         return None
     rows = [
-        (words.clean(item.words, 200), _value(item.client), _value(item.peers), _times(item))
+        (words.clean(item.words, 200), _share(item.client), _share(item.peers), _times(item))
         for item in items[:MAX_LINES]
     ]
     table = panels.table(
@@ -137,6 +144,10 @@ def _coordinates(items: Sequence[Coordinate]) -> Any:
 
 def _value(value: float | None) -> str:
     return words.number(value) if value is not None else "–"
+
+
+def _share(value: float | None) -> str:
+    return words.percent(value) if value is not None and 0 <= value <= 1 else _value(value)
 
 
 def _times(item: Coordinate) -> Any:
@@ -184,20 +195,24 @@ def _strangest(items: Sequence[StrangeEvent]) -> Any:
 def _techniques(detail: Detail) -> Any:
     if not detail.techniques:
         return None
-    rows = [
-        (html.Code(words.clean(t.id, 40)), words.clean(t.name, 160), words.clean(t.source, 60))
-        for t in detail.techniques
+    items = [
+        html.Li(
+            [
+                html.Div(words.clean(item.name, 160), className="strong"),
+                html.Div([html.Code(words.clean(item.id, 40)), f" · {words.clean(item.source, 60)}"], className="dim"),
+            ]
+        )
+        for item in detail.techniques[:MAX_LINES]
     ]
     aside = f"ATLAS {words.clean(detail.atlas_release, 20)}" if detail.atlas_release else None
-    body: list[Any] = [panels.table(("Id", "Technique", "Catalogue"), rows, "Techniques")]
-    if detail.calibration:
-        body.append(html.P(words.clean(detail.calibration, 300), className="dim"))
-    return panels.panel("Known techniques that look like this", body, aside)
+    return panels.panel("Known techniques like this", html.Ul(items, className="techniques"), aside)
 
 
 def _benign(explanations: Sequence[str]) -> Any:
     if not explanations:
         return None
-    items = [html.Li(dmc.Checkbox(label=words.clean(text, 300), size="sm")) for text in explanations[:MAX_LINES]]
+    items = [
+        html.Li(dmc.Checkbox(label=words.clean(text, 300), size="xs")) for text in explanations[:MAX_LINES] if text
+    ]
     said = html.P("Rule these out before you act on a person:", className="dim")
     return panels.panel("It may be harmless", [said, html.Ul(items, className="checklist")])

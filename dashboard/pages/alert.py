@@ -15,6 +15,7 @@ from dashboard.components.accessibility import aria
 from dashboard.detail import Detail, read_detail
 from monitor.queries import AlertRow, Queries, ReadingRow
 
+MAX_READINGS = 20_000
 RANGES: Mapping[str, str] = {"incident": "Incident", "day": "Day", "week": "Week", "month": "Month"}
 _WIDTHS = {"day": timedelta(days=1), "week": timedelta(days=7), "month": timedelta(days=30)}
 _PARTS = (
@@ -22,9 +23,11 @@ _PARTS = (
     ("alert-why", "children"),
     ("alert-pictures", "children"),
     ("alert-side", "children"),
+    ("alert-context", "children"),
     ("alert-history", "children"),
     ("alert-deliveries", "children"),
     ("alert-actions", "hidden"),
+    ("alert-acknowledge", "hidden"),
     ("alert-chart-box", "hidden"),
     *charts.parts("alert-evidence"),
 )
@@ -60,7 +63,12 @@ def layout(route: routing.Route) -> html.Div:
                         className="column-main",
                     ),
                     html.Div(
-                        [html.Div(id="alert-side"), html.Div(id="alert-history"), html.Div(id="alert-deliveries")],
+                        [
+                            html.Div(id="alert-side"),
+                            html.Div(id="alert-context"),
+                            html.Div(id="alert-history"),
+                            html.Div(id="alert-deliveries"),
+                        ],
                         className="column-side",
                     ),
                 ],
@@ -91,17 +99,19 @@ def render(queries: Queries, tick: live.Tick, chosen: str, alert_id: str, now: d
         return _missing()
     detail = read_detail(row.detail)
     since, until = time_range(row, chosen)
-    readings = of_alert(queries.readings(row.model, row.version, since, until), row)
+    readings = of_alert(queries.readings(row.model, row.version, since, until, MAX_READINGS), row)
     span = figures.Span(row.onset_at or row.opened_at, row.resolved_at or row.last_seen_at, row.severity, row.title)
     return {
         "alert-head": _head(row, now),
         "alert-why": _why(row),
         "alert-pictures": evidence.pictures(detail, tick.scheme),
         "alert-side": _side(row, detail),
+        "alert-context": evidence.context(detail),
         "alert-history": history.transitions(queries.transitions(row.id), now),
         "alert-deliveries": history.deliveries(queries.deliveries(row.id), now),
         "alert-actions": row.status == "resolved",
-        "alert-chart-box": False,
+        "alert-acknowledge": row.status != "open",
+        "alert-chart-box": row.log_threshold <= 0,
         **charts.fill("alert-evidence", figures.alert_evidence(readings, row.log_threshold, [span], tick.scheme)),
     }
 
@@ -130,7 +140,10 @@ def _actions() -> html.Div:
         return dmc.Button(text, id={"role": "act", "action": action}, size="sm", variant=variant)
 
     return html.Div(
-        [button("Acknowledge", "acknowledge", "filled"), button("Resolve", "resolve", "default")],
+        [
+            html.Span(button("Acknowledge", "acknowledge", "filled"), id="alert-acknowledge"),
+            button("Resolve", "resolve", "default"),
+        ],
         id="alert-actions",
         className="actions",
         hidden=True,
@@ -157,17 +170,9 @@ def _head(row: AlertRow, now: datetime) -> html.Div:
             html.H1(words.clean(row.title, 240)),
             html.Div(
                 [
-                    html.Span(
-                        [
-                            "on ",
-                            panels.link(
-                                f"{words.clean(row.model, 80)} · {badges.version(row.version)}",
-                                routing.model_path(row.model, row.version),
-                            ),
-                        ]
-                    ),
+                    html.Span(["on ", _model(row)]),
                     html.Span(["about ", badges.subject(row.subject_type, row.subject_id, row.members)]),
-                    html.Span(["opened ", badges.when(row.opened_at, now)]),
+                    html.Span(["raised ", badges.when(row.created_at, now)]),
                     *acknowledged,
                 ],
                 className="byline",
@@ -177,15 +182,18 @@ def _head(row: AlertRow, now: datetime) -> html.Div:
     )
 
 
+def _model(row: AlertRow) -> Any:
+    """The model's name and page; a pipeline alert is about a topic, which has none."""
+    name = words.clean(row.model, 80)
+    if row.kind == "pipeline":
+        return name
+    return panels.link(f"{name} · {badges.version(row.version)}", routing.model_path(row.model, row.version))
+
+
 def _why(row: AlertRow) -> Any:
-    ratio = row.log_evidence / row.log_threshold if row.log_threshold > 0 else 0.0
     numbers = html.Div(
         [
-            panels.tile(
-                "Evidence",
-                words.odds(row.log_evidence),
-                [panels.meter(min(ratio, 1.0), row.severity), f"alarm at {words.odds(row.log_threshold)}"],
-            ),
+            panels.tile("Evidence", words.odds(row.log_evidence), _against(row)),
             panels.tile("Effect", _effect(row.effect, row.effect_unit), words.clean(row.effect_unit, 60)),
             panels.tile(
                 "Lasting", words.duration(_length_s(row)), f"{words.plural(row.readings_total, 'reading')} in alarm"
@@ -196,8 +204,14 @@ def _why(row: AlertRow) -> Any:
     return panels.panel("Why it fired", [html.P(words.clean(row.reason, 1_000), className="reason"), numbers])
 
 
+def _against(row: AlertRow) -> str:
+    if row.log_threshold <= 0:
+        return "a fact, not an estimate"
+    return f"alarms at {words.odds(row.log_threshold)}"
+
+
 def _effect(value: float, unit: str) -> str:
-    return words.percent(value) if "share" in unit or unit == "%" else words.number(value)
+    return words.percent(value) if unit.startswith("share") else words.number(value)
 
 
 def _length_s(row: AlertRow) -> float:
@@ -215,7 +229,7 @@ def _side(row: AlertRow, detail: Detail) -> Any:
         pairs.append(("Pattern", words.clean(detail.family, 120)))
     times = (
         ("Began", row.onset_at),
-        ("Opened", row.opened_at),
+        ("Alarmed", row.opened_at),
         ("Last seen", row.last_seen_at),
         ("Resolved", row.resolved_at),
     )
@@ -244,6 +258,7 @@ def _missing() -> dict[str, Any]:
         **values,
         "alert-head": lost,
         "alert-actions": True,
+        "alert-acknowledge": True,
         "alert-chart-box": True,
         **charts.fill("alert-evidence", blank),
     }

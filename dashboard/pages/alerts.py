@@ -130,8 +130,7 @@ def grid_row(row: AlertRow) -> dict[str, Any]:
         "model": f"{words.clean(row.model, 80)} · {badges.version(row.version)}",
         "subject": badges.subject(row.subject_type, row.subject_id, row.members),
         "status": row.status,
-        "opened": row.opened_at.isoformat(),
-        "seen": row.last_seen_at.isoformat(),
+        "raised": row.created_at.isoformat(),
         "by": words.clean(row.acknowledged_by or "", 60),
     }
 
@@ -227,14 +226,12 @@ def _grid() -> dag.AgGrid:
             "cellRenderer": "SeverityCell",
             "width": 130,
             "maxWidth": 150,
-            "sort": None,
         },
         {"field": "title", "headerName": "Alert", "cellRenderer": "TitleCell", "flex": 7, "minWidth": 280},
         {"field": "kind", "headerName": "Kind", "width": 150},
         {"field": "model", "headerName": "Model, subject", "cellRenderer": "ModelCell", "flex": 3, "minWidth": 150},
         {"field": "status", "headerName": "State", "cellRenderer": "StatusCell", "width": 150},
-        {"field": "opened", "headerName": "Opened", "cellRenderer": "AgeCell", "width": 120, "sort": "desc"},
-        {"field": "seen", "headerName": "Last seen", "cellRenderer": "AgeCell", "width": 110},
+        {"field": "raised", "headerName": "Raised", "cellRenderer": "AgeCell", "width": 130, "sort": "desc"},
     ]
     return dag.AgGrid(
         id="alerts-grid",

@@ -22,6 +22,7 @@ _WIDTHS = {
     "7d": timedelta(days=7),
     "30d": timedelta(days=30),
 }
+MAX_READINGS = 20_000
 MAX_INCIDENTS = 10
 MAX_WARNINGS = 12
 MAX_COLUMNS = 40
@@ -149,7 +150,7 @@ def _charts(
         return {"model-charts": True, "model-warnings": _waiting(row), **empty}
     until = span[1] + timedelta(seconds=row.pane_s or 1)
     since = max(span[0], until - _WIDTHS[chosen]) if chosen in _WIDTHS else span[0]
-    readings = queries.readings(row.model, row.version, since, until)
+    readings = queries.readings(row.model, row.version, since, until, MAX_READINGS)
     spans = [
         figures.Span(
             max(item.onset_at or item.opened_at, since),
@@ -197,7 +198,7 @@ def _tiles(row: ModelRow, budget: BudgetRow | None, alerts: Sequence[AlertRow]) 
         panels.tile(
             "Events", html.Span(words.compact(row.events_total), title=words.count(row.events_total)), "in total"
         ),
-        panels.tile("Watched", watched, "of event time"),
+        panels.tile("Watched", watched, "of the last week of events"),
         panels.tile("False alarms allowed", allowed, "over all detectors together"),
         panels.tile(
             "Alerts, last week",
@@ -216,23 +217,22 @@ def _incidents(rows: Sequence[AlertRow], now: datetime) -> Any:
             panels.link(words.clean(row.title, 120), routing.alert_path(row.id), "row-link strong"),
             badges.kind_words(row.kind),
             badges.alert_status(row.status),
-            badges.when(row.opened_at, now),
+            badges.when(row.created_at, now),
         )
         for row in sorted(rows, key=lambda row: (row.status == "resolved", -row.opened_at.timestamp()))[:MAX_INCIDENTS]
     ]
     more = panels.link("All of this model", routing.alerts_path(status="all", model=rows[0].model))
     return panels.panel(
-        "Incidents", panels.table(("Severity", "Alert", "Kind", "State", "Opened"), lines, "Incidents"), more
+        "Incidents", panels.table(("Severity", "Alert", "Kind", "State", "Raised"), lines, "Incidents"), more
     )
 
 
 def _warnings(readings: Sequence[ReadingRow], now: datetime) -> Any:
-    rising = [row for row in readings if row.level == "warning"]
+    """Subjects whose latest reading is a warning."""
+    latest = {(row.detector, row.subject_type, row.subject_id): row for row in readings}
+    rising = [row for row in latest.values() if row.level == "warning"]
     if not rising:
         return None
-    latest: dict[tuple[str, str, str], ReadingRow] = {}
-    for row in rising:
-        latest[row.detector, row.subject_type, row.subject_id] = row
     lines = [
         (
             html.Span([badges.shape("warning"), words.clean(row.detector, 40)], className="sign sign-warning"),
@@ -241,7 +241,7 @@ def _warnings(readings: Sequence[ReadingRow], now: datetime) -> Any:
             html.Span(words.clean(row.reason, 300)),
             badges.when(row.pane_start, now),
         )
-        for row in sorted(latest.values(), key=lambda row: -row.pane_start.timestamp())[:MAX_WARNINGS]
+        for row in sorted(rising, key=lambda row: -row.pane_start.timestamp())[:MAX_WARNINGS]
     ]
     table = panels.table(("Detector", "Subject", "To alarm", "What it saw", "At"), lines, "Warnings", (2,))
     return panels.panel("Warnings below the alarm threshold", table, "nobody is told of these")
@@ -268,11 +268,10 @@ def _budget(budget: BudgetRow | None) -> Any:
         for kind, share in sorted(budget.shares.items(), key=lambda item: -item[1])
     ]
     weeks = budget.watched_s / (7 * 86_400)
-    expected = words.number(budget.alarms_per_week * weeks)
-    watched = words.duration(budget.watched_s)
+    expected, watched = words.number(budget.alarms_per_week * weeks), words.duration(budget.watched_s)
     came = words.plural(budget.alerts_last_week, "alert")
-    said = html.P(f"At most {expected} false alarms are expected in the {watched} watched; {came} came last week.")
-    return panels.panel("Alarm budget", [html.Ul(shares, className="shares"), said])
+    said = f"Last week {watched} of events were watched: at most {expected} false alarms are expected; {came} came."
+    return panels.panel("Alarm budget", [html.Ul(shares, className="shares"), html.P(said, className="dim")])
 
 
 def _reference(row: ModelRow, summary: Mapping[str, Any] | None) -> Any:
@@ -284,14 +283,21 @@ def _reference(row: ModelRow, summary: Mapping[str, Any] | None) -> Any:
     pairs: list[tuple[str, Any]] = [
         ("Events", words.count(row.reference_events or 0)),
         ("Fitted", words.instant(row.reference_created_at) if row.reference_created_at else "–"),
+        ("Clients", _clients(summary)),
         ("Pane", words.duration(row.pane_s) if row.pane_s else "–"),
         ("Id", html.Code(words.clean(row.reference_id, 80))),
     ]
     return panels.panel("Reference", [panels.facts(pairs), _columns(summary), _unfit(summary)])
 
 
+def _clients(summary: Mapping[str, Any]) -> str:
+    n = summary.get("n_clients")
+    return words.count(n) if isinstance(n, int) else "–"
+
+
 def _columns(summary: Mapping[str, Any]) -> Any:
-    columns = summary.get("columns")
+    schema = summary.get("schema")
+    columns = schema.get("columns") if isinstance(schema, Mapping) else None
     if not isinstance(columns, (list, tuple)) or not columns:
         return None
     shown = [_column(item) for item in columns[:MAX_COLUMNS]]
@@ -304,7 +310,7 @@ def _columns(summary: Mapping[str, Any]) -> Any:
 
 
 def _column(item: object) -> html.Li:
-    name, role = (item.get("name", ""), item.get("role", "")) if isinstance(item, Mapping) else (item, "")
+    name, role = (item[0], item[1]) if isinstance(item, (list, tuple)) and len(item) == 2 else (item, "")
     return html.Li([html.Code(words.clean(name, 60)), html.Span(words.clean(role, 20), className="dim")])
 
 

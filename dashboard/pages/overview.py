@@ -137,7 +137,7 @@ def _incident(row: AlertRow, now: datetime) -> html.Li:
                 [badges.kind(row.kind), html.Span(f"{words.clean(row.model, 60)} · {badges.version(row.version)}")],
                 className="incident-where",
             ),
-            html.Div([badges.alert_status(row.status), badges.when(row.opened_at, now)], className="incident-when"),
+            html.Div([badges.alert_status(row.status), badges.when(row.created_at, now)], className="incident-when"),
         ],
         className="incident",
     )

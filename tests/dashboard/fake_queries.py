@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from monitor.errors import PermanentError, TransientError
+from monitor.errors import Conflict, TransientError
 from monitor.queries import (
     AlertFilter,
     AlertRow,
@@ -132,7 +132,7 @@ class FakeQueries:
         self._check()
         index = next((i for i, row in enumerate(self.alert_rows) if row.id == alert_id), None)
         if index is None or self.alert_rows[index].status == "resolved":
-            raise PermanentError(f"alert {alert_id} is not open")
+            raise Conflict(f"alert {alert_id} is not open")
         now = datetime.now(UTC)
         row = self.alert_rows[index]
         changes: dict[str, Any] = {"status": status}
@@ -173,6 +173,7 @@ def rich(now: datetime, seed: int = 7) -> FakeQueries:
     rng = random.Random(seed)
     fake = FakeQueries(events_last_minute=12_431)
     _add_models(fake, now, rng)
+    _add_thief(fake, now)
     _add_alerts(fake, now, rng)
     _add_pipeline(fake, now)
     return fake
@@ -217,23 +218,46 @@ def _add_history(fake: FakeQueries, key: Key, now: datetime, rng: random.Random,
         VolumePoint(start + timedelta(minutes=m), max(0, round(900 + 350 * math.sin(m / 60) + rng.gauss(0, 60))))
         for m in range(480)
     ]
-    fake.budget_rows[key] = BudgetRow(*key, 1.0, {"drift": 0.5, "ood": 0.2, "extraction": 0.3}, index % 3, 3.2e6)
+    fake.budget_rows[key] = BudgetRow(*key, 1.0, {"drift": 0.5, "ood": 0.2, "extraction": 0.3}, index % 3, 5.1e5)
     fake.summaries[key] = {
-        "columns": [
-            {"name": name, "role": role}
-            for name, role in (
-                ("age", "numeric"),
-                ("income", "numeric"),
-                ("plan", "categorical"),
-                (SCRIPT, "categorical"),
-                (LONG, "numeric"),
-                ("probabilities", "output"),
-            )
-        ],
+        "n_clients": 412,
+        "schema": {
+            "columns": [
+                ["age", "numeric"],
+                ["income", "numeric"],
+                ["plan", "categorical"],
+                [SCRIPT, "categorical"],
+                [LONG, "numeric"],
+                ["device", "categorical"],
+            ],
+            "classes": ["approve", "refer", "decline"],
+        },
+        "detectors": ["drift", "extraction", "ood"],
         "unfit": {"embedding": "the reference holds no embeddings"},
     }
     fake.reading_rows[key] = [
         row for detector, kind, threshold in DETECTORS for row in _readings(key, detector, kind, threshold, start, rng)
+    ]
+
+
+def _add_thief(fake: FakeQueries, now: datetime) -> None:
+    """Readings of the client that the theft alert is about."""
+    fake.reading_rows["credit-risk", "2026.03"] += [
+        ReadingRow(
+            detector="extraction",
+            kind="extraction",
+            subject_type="client",
+            subject_id="key-7731",
+            pane_start=now - timedelta(minutes=60 - minute),
+            pane_s=60,
+            level="alarm" if minute > 22 else "warning" if minute > 18 else "ok",
+            log_evidence=0.4 if minute < 12 else min(0.4 + 1.15 * (minute - 12), 41.0),
+            log_threshold=12.2,
+            effect=0.5,
+            effect_unit="share of queries",
+            reason="61 % of its queries sit next to the decision boundary",
+        )
+        for minute in range(60)
     ]
 
 
@@ -262,7 +286,7 @@ def _readings(
                 log_evidence=value,
                 log_threshold=threshold,
                 effect=0.2,
-                effect_unit="share of events moved",
+                effect_unit="share of traffic",
                 reason=f"income has moved a little on {SCRIPT}" if level != "ok" else "nothing unusual",
             )
         )
@@ -285,7 +309,7 @@ def _add_alerts(fake: FakeQueries, now: datetime, rng: random.Random) -> None:
             evidence=17.4,
             threshold=11.7,
             effect=0.41,
-            effect_unit="share of events moved",
+            effect_unit="share of traffic",
             detail=DRIFT,
         ),
         _alert(
@@ -301,8 +325,8 @@ def _add_alerts(fake: FakeQueries, now: datetime, rng: random.Random) -> None:
             minutes=38,
             evidence=41.0,
             threshold=12.2,
-            effect=9.4,
-            effect_unit="times the spread of honest clients",
+            effect=0.54,
+            effect_unit="share of queries",
             subject=("client", "key-7731"),
             detail=EXTRACTION,
         ),
@@ -320,7 +344,7 @@ def _add_alerts(fake: FakeQueries, now: datetime, rng: random.Random) -> None:
             evidence=15.1,
             threshold=12.6,
             effect=0.124,
-            effect_unit="share of strange events",
+            effect_unit="share of traffic",
             detail=OOD,
         ),
         _alert(
@@ -351,10 +375,11 @@ def _add_alerts(fake: FakeQueries, now: datetime, rng: random.Random) -> None:
             title="1,204 records of inference-logs/3 were lost to retention",
             reason="The topic's retention passed the committed offset while no worker held the partition.",
             minutes=600,
-            evidence=1.0,
-            threshold=1.0,
+            evidence=math.inf,
+            threshold=0.0,
             effect=1204.0,
-            effect_unit="records",
+            effect_unit="records lost",
+            subject=("segment", "inference-logs-3"),
         ),
     ]
     for index in range(24):
@@ -516,7 +541,7 @@ DRIFT: Mapping[str, Any] = {
             "name": "income",
             "role": "numeric",
             "effect": -0.84,
-            "effect_unit": "σ",
+            "effect_unit": "sd",
             "psi": 0.62,
             "share_moved": 0.41,
             "evidence_share": 0.58,
@@ -528,7 +553,7 @@ DRIFT: Mapping[str, Any] = {
             "name": "plan",
             "role": "categorical",
             "effect": 0.31,
-            "effect_unit": "share moved",
+            "effect_unit": "share of traffic",
             "psi": 0.41,
             "share_moved": 0.31,
             "evidence_share": 0.22,
@@ -540,7 +565,7 @@ DRIFT: Mapping[str, Any] = {
             "name": "probabilities[approve]",
             "role": "output",
             "effect": -0.35,
-            "effect_unit": "σ",
+            "effect_unit": "sd",
             "psi": 0.18,
             "share_moved": 0.14,
             "evidence_share": 0.13,
@@ -552,7 +577,7 @@ DRIFT: Mapping[str, Any] = {
             "name": "region",
             "role": "categorical",
             "effect": 0.08,
-            "effect_unit": "share moved",
+            "effect_unit": "share of traffic",
             "psi": 0.05,
             "share_moved": 0.08,
             "evidence_share": 0.07,
@@ -620,9 +645,9 @@ EXTRACTION: Mapping[str, Any] = {
         },
     ],
     "coordinates": [
-        {"words": "queries an hour", "client": 27_306.0, "peers": 212.0},
+        {"words": "share of queries rarer than 1 in 500 for their class", "client": 0.38, "peers": 0.003},
         {"words": "share of queries with a margin below 0.05", "client": 0.61, "peers": 0.07},
-        {"words": "mean distance to the nearest earlier query", "client": 0.021, "peers": 0.18},
+        {"words": "share of queries that nearly repeat an earlier one", "client": 0.021, "peers": 0.18},
     ],
     "classes": {"labels": ["approve", "refer", "decline"], "client": [0.34, 0.33, 0.33], "peers": [0.71, 0.08, 0.21]},
     "histograms": [
