@@ -21,10 +21,11 @@ from detectors.batch import FloatArray
 Float32 = NDArray[np.float32]
 _Real = TypeVar("_Real", np.float32, np.float64)
 
-BLOCK = 512
+BLOCK = 256
 NEIGHBOURS = 5
 MAX_ROWS = 2_000
 GROUPS = 100
+SEARCH_FROM = 4 * GROUPS
 ROUNDING = 1e-3
 """Distances below this share of a point's length are the rounding of float32 and mean "the same"."""
 FAR = np.float32(1e30)
@@ -48,58 +49,76 @@ class Neighbours:
     @classmethod
     def learn(cls, points: Float32, rng: np.random.Generator) -> Neighbours:
         rows = np.ascontiguousarray(points[rng.permutation(len(points))[:MAX_ROWS]])
-        table = _table(rows, np.ones(len(rows), np.float32))
-        nearest = in_blocks(rows, lambda block: _nearest(_extended(block), table, NEIGHBOURS + 1))
+        table = _table(rows)
+        scratch = np.empty((BLOCK, table.shape[1]), np.float32)
+        nearest = in_blocks(rows, lambda block: _distances(_squared(block, table, scratch), NEIGHBOURS + 1))
         spacing = nearest[:, 1:].mean(axis=1)
         apart = spacing[spacing > 0]
         floor = 0.1 * float(np.median(apart)) if apart.size else 1.0
         return cls(rows, np.maximum(spacing, floor).astype(np.float32))
 
     def scores(self, points: Float32) -> FloatArray:
-        """(n, 2): near, local; cost 2 n · r · (d + 2) multiply-adds."""
-        plain, local = _table(self.rows, np.ones_like(self.spacing)), _table(self.rows, self.spacing)
-        return in_blocks(points, lambda block: _near_and_local(_extended(block), plain, local))
+        """(n, 2): near, local; cost n · r · (d + 1) multiply-adds."""
+        table = _table(self.rows)
+        scratch = np.empty((BLOCK, table.shape[1]), np.float32)
+        density = np.ones(table.shape[1], np.float32)
+        density[: len(self.spacing)] = 1.0 / self.spacing**2
+        return in_blocks(points, lambda block: _near_and_local(block, table, density, scratch))
 
 
-def _near_and_local(extended: Float32, plain: Float32, local: Float32) -> FloatArray:
-    found = np.stack([_nearest(extended, table, NEIGHBOURS).mean(axis=1) for table in (plain, local)], axis=1)
-    rounding = ROUNDING * np.sqrt(1.0 + extended[:, -2])
+def _near_and_local(block: Float32, table: Float32, density: Float32, scratch: Float32) -> FloatArray:
+    squared = _squared(block, table, scratch)
+    near = _distances(squared, NEIGHBOURS)
+    squared *= density
+    local = _distances(squared, NEIGHBOURS)
+    found = np.stack([near.mean(axis=1), local.mean(axis=1)], axis=1)
+    rounding = ROUNDING * np.sqrt(1.0 + (block**2).sum(axis=1))
     return np.where(found[:, :1] > rounding[:, None], found, 0.0).astype(np.float64)
 
 
-def _extended(points: Float32) -> Float32:
-    """(b, d + 2): points, their squared length, one; times a ``_table`` it gives squared distances in one product."""
-    length = (points**2).sum(axis=1, keepdims=True)
-    return np.concatenate([points, length, np.ones_like(length)], axis=1)
+def _table(rows: Float32) -> Float32:
+    """(d + 1, r): reference rows with their squared lengths, so that one product holds both.
 
-
-def _table(rows: Float32, spacing: Float32) -> Float32:
-    """(d + 2, r): what turns extended points into squared distances in units of each row's spacing."""
-    inverse = (1.0 / spacing.astype(np.float64) ** 2)[:, None]
+    From ``SEARCH_FROM`` rows on it is filled up with columns that are far from everything, to a multiple of ``GROUPS``.
+    """
     wide = rows.astype(np.float64)
-    columns = [-2.0 * wide * inverse, inverse, (wide**2).sum(axis=1, keepdims=True) * inverse]
-    return np.ascontiguousarray(np.concatenate(columns, axis=1).T, dtype=np.float32)
+    table = np.concatenate([-2.0 * wide, (wide**2).sum(axis=1, keepdims=True)], axis=1)
+    if len(rows) >= SEARCH_FROM:
+        filling = np.zeros((-len(rows) % GROUPS, table.shape[1]))
+        filling[:, -1] = FAR
+        table = np.concatenate([table, filling])
+    return np.ascontiguousarray(table.T, dtype=np.float32)
 
 
-def _nearest(extended: Float32, table: Float32, k: int) -> Float32:
-    """Distances (b, k) to the k nearest rows of the table, ascending."""
-    found: Float32 = np.sqrt(np.maximum(_smallest(extended @ table, k), 0.0))
-    return found
+def _squared(block: Float32, table: Float32, scratch: Float32) -> Float32:
+    """Squared distances (b, r) to the table's rows, written to ``scratch``."""
+    extended = np.concatenate([block, np.ones((len(block), 1), np.float32)], axis=1)
+    squared: Float32 = np.matmul(extended, table, out=scratch)
+    squared += (block**2).sum(axis=1)[:, None]
+    return squared
+
+
+def _distances(squared: Float32, k: int) -> Float32:
+    """Distances (b, k) to the k nearest rows, ascending."""
+    found = _searched(squared, k) if squared.shape[1] >= SEARCH_FROM else _smallest(squared, min(k, squared.shape[1]))
+    return np.asarray(np.sqrt(np.maximum(found, 0.0)))
 
 
 def _smallest(values: Float32, k: int) -> Float32:
-    """The k smallest of each row (b, k), ascending.
+    """The k smallest of each row (b, k), ascending."""
+    return np.asarray(np.sort(np.partition(values, k - 1, axis=1)[:, :k], axis=1))
 
-    They lie in the k groups of columns with the smallest minima, so only those are searched.
+
+def _searched(values: Float32, k: int) -> Float32:
+    """As ``_smallest``: the k smallest lie in the k groups of columns with the smallest minima, so only those are read.
+
+    Group ``g`` holds the columns ``g, g + GROUPS, g + 2 GROUPS, …``.
     """
     b, r = values.shape
-    if r < 4 * GROUPS:
-        k = min(k, r)
-        return np.sort(np.partition(values, k - 1, axis=1)[:, :k], axis=1)
-    depth = -(-r // GROUPS)
-    if depth * GROUPS != r:
-        values = np.concatenate([values, np.full((b, depth * GROUPS - r), FAR, np.float32)], axis=1)
-    cube = values.reshape(b, depth, GROUPS)
-    best = np.argpartition(cube.min(axis=1), k - 1, axis=1)[:, :k]
-    found = np.take_along_axis(cube, best[:, None, :], axis=2).reshape(b, -1)
-    return np.sort(np.partition(found, k - 1, axis=1)[:, :k], axis=1)
+    lowest = np.minimum(values[:, :GROUPS], values[:, GROUPS : 2 * GROUPS])
+    for at in range(2 * GROUPS, r, GROUPS):
+        np.minimum(lowest, values[:, at : at + GROUPS], out=lowest)
+    best = np.argpartition(lowest, k - 1, axis=1)[:, :k]
+    columns = best[:, :, None] + np.arange(0, r, GROUPS)
+    places = columns.reshape(b, -1) + r * np.arange(b)[:, None]
+    return _smallest(np.take(values.reshape(-1), places), k)
