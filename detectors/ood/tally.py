@@ -29,7 +29,8 @@ RANGES = (2, 4, 5)
 STRANGE = 1
 """Position in ``ALPHAS`` of what people are told is strange: p <= 0.01."""
 STEPS = (0.02, 0.05, 0.12, 0.3, 0.6, 0.9)
-MIN_HELD_OUT_FOR_SMALLEST = 2_000
+RARE = 7.0
+"""Of n held-out events the largest score is exceeded by more than 7/n of all later events once in a thousand times."""
 MAX_CLIENTS = 50
 
 
@@ -57,10 +58,8 @@ class Bets:
         """Bets for a calibration on ``n_held_out`` events whose indicators are overdispersed by ``dispersion``."""
         alphas, ratios = [], []
         for i, (alpha, tolerated) in enumerate(zip(ALPHAS, TOLERATED, strict=True)):
-            if i == 0 and n_held_out < MIN_HELD_OUT_FOR_SMALLEST:
-                continue
             error = 3.0 * np.sqrt(dispersion[i] * alpha / n_held_out)
-            null = min(max(tolerated, alpha + error), 0.5)
+            null = min(max(tolerated, alpha + error, RARE / n_held_out), 0.5)
             inside = (np.arange(N_BINS) < RANGES[i]).astype(np.float64)
             for step in STEPS:
                 alphas.append(i)

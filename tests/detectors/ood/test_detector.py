@@ -193,9 +193,11 @@ def test_every_bet_is_fair_up_to_its_tolerated_rate(n_held_out):
             assert np.sum(share * np.exp(log_ratio)) <= 1 + 1e-9
 
 
-def test_small_references_do_not_bet_on_the_smallest_p_values():
-    assert 0 not in Bets.design(500, np.ones(3)).alpha
-    assert 0 in Bets.design(5_000, np.ones(3)).alpha
+def test_small_references_need_more_strangers():
+    """The extremes of few held-out events are uncertain, so bets on the smallest p-values start from a higher rate."""
+    small, large = (Bets.design(n, np.ones(3)) for n in (200, 5_000))
+    first = np.flatnonzero(large.alpha == 0)[0]
+    assert 0 < small.log_ratios[first, 0] < large.log_ratios[first, 0]
 
 
 def test_p_values_at_an_edge_belong_below_it():
