@@ -27,6 +27,8 @@ EFFECT_UNIT = "share of traffic"
 WARNING_FACTOR = 100.0
 LOG_QUIET = math.log(10.0)
 WARM_EVENTS = 20
+LEAST_LOG_EVIDENCE = -50.0
+"""What a reading shows for no evidence at all: a finite number, for JSON and databases."""
 SHOWN_CLIENTS = 10
 
 
@@ -160,7 +162,7 @@ class OodDetector:
             kind=self.kind,
             subject=MODEL,
             level=level,
-            log_evidence=log_evidence,
+            log_evidence=max(log_evidence, LEAST_LOG_EVIDENCE),
             log_threshold=self.log_threshold,
             effect=effect,
             effect_unit=EFFECT_UNIT,

@@ -154,6 +154,7 @@ def test_a_calm_reading_is_small_and_dry(detector):
 def test_few_events_and_empty_panes_are_warming(detector):
     reading = detector.judge({}, Pane(0.0, PANE_S, 0, Sketch())).readings[0]
     assert reading.level is Level.WARMING
+    assert np.isfinite(reading.log_evidence)
     batch = events(5, np.random.default_rng(0))
     reading = detector.judge({}, Pane(0.0, PANE_S, 5, detector.sketch(batch, np.array([0]))[0])).readings[0]
     assert reading.level is Level.WARMING
