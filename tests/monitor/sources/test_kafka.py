@@ -340,6 +340,7 @@ def test_intake_keeps_a_clients_events_in_order_on_one_partition(kafka_topic, ka
     intake.close()
 
 
+@pytest.mark.slow
 def test_absent_broker_is_a_transient_error_within_ten_seconds() -> None:
     settings = KafkaSettings(bootstrap_servers=f"127.0.0.1:{free_port()}")
     started = time.monotonic()
@@ -348,6 +349,7 @@ def test_absent_broker_is_a_transient_error_within_ten_seconds() -> None:
     assert time.monotonic() - started < 10
 
 
+@pytest.mark.slow
 def test_intake_without_broker_is_a_transient_error() -> None:
     intake = KafkaIntake(KafkaSettings(bootstrap_servers=f"127.0.0.1:{free_port()}"))
     with pytest.raises(TransientError, match="did not answer while connecting"):
@@ -355,6 +357,7 @@ def test_intake_without_broker_is_a_transient_error() -> None:
     intake.close()
 
 
+@pytest.mark.slow
 def test_password_stays_out_of_the_error() -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
