@@ -24,7 +24,7 @@ NO_EVIDENCE = -np.inf
 
 def accumulate(log_evidence: FloatArray, log_ratio: FloatArray) -> FloatArray:
     """One Shiryaev-Roberts step in logarithms: ``log((M + 1) L)``; any shape, cost linear."""
-    return np.logaddexp(log_evidence, 0.0) + log_ratio
+    return np.asarray(np.logaddexp(log_evidence, 0.0) + log_ratio)
 
 
 def log_mean(log_evidence: FloatArray, weights: FloatArray) -> float:

@@ -16,7 +16,6 @@ from detectors.batch import EventBatch, FloatArray
 from detectors.budget import AlarmBudget
 from detectors.drift.marginals import MarginalDrift
 from detectors.extraction.detector import ExtractionDetector
-from detectors.extraction.rings import ClientRings
 from detectors.ood.detector import OodDetector
 from detectors.reference import Reference
 from detectors.schema import infer_schema
@@ -70,9 +69,7 @@ class Suite:
 
     def memories(self) -> tuple[Memory, ...]:
         """Fresh soft state for one worker."""
-        return tuple(
-            ClientRings.of(detector) for detector in self.detectors if isinstance(detector, ExtractionDetector)
-        )
+        return tuple(detector.new_memory() for detector in self.detectors if isinstance(detector, ExtractionDetector))
 
     def sketch(self, batch: EventBatch) -> Sequence[PaneSketch]:
         """The batch as sketches, one a pane, in the order of panes."""

@@ -6,7 +6,7 @@ import os
 import random
 import socket
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
@@ -18,7 +18,7 @@ from monitor.alerting.book import BookPolicy
 from monitor.alerting.routing import routes_of
 from monitor.api import ApiSettings, create_api
 from monitor.api.commands import EventIntake
-from monitor.api.health import health_routes
+from monitor.api.health import Probe, health_routes
 from monitor.api.server import RunningServer, serve
 from monitor.config import Settings
 from monitor.delivery.destinations import build_destinations
@@ -29,7 +29,8 @@ from monitor.judge import Judge
 from monitor.running import Loop, LoopSpec
 from monitor.sources.base import Source
 from monitor.sources.http import QueueSource
-from monitor.sources.kafka import KafkaIntake, KafkaSource
+from monitor.sources.kafka import KafkaSource
+from monitor.sources.kafka_intake import KafkaIntake
 from monitor.storage.commands import DatabaseCommands, QueueIntake
 from monitor.storage.engine import create_engine, reading
 from monitor.storage.housekeeping import Housekeeper
@@ -115,19 +116,17 @@ class Vedette:
         return DatabaseQueries(self.engine, self.settings.alarms_per_week)
 
     def commands(self) -> DatabaseCommands:
-        return DatabaseCommands(self.engine, self.routes, self._intake(), utc_now)
+        return DatabaseCommands(self.engine, self.routes, self.intake(), utc_now)
 
-    def web(self) -> FastAPI:
-        """Dashboard, API, health and metrics as one application."""
+    def web(self, live: Mapping[str, Probe]) -> FastAPI:
+        """Dashboard, API, health and metrics as one application; ``live`` is what ``/livez`` asks."""
         queries, commands, web = self.queries(), self.commands(), self.settings.web
-        api = create_api(
-            queries, commands, self.metrics, ApiSettings(token=web.token, max_body_bytes=web.max_body_bytes)
-        )
+        api = create_api(queries, commands, self.metrics, self._api_settings())
         self.metrics.observe_overview(queries.overview)
-        health = health_routes(self.metrics, live={}, ready={"database": self._database_answers})
+        health = health_routes(self.metrics, live=live, ready={"database": self._database_answers})
         return create_app(queries, commands, api, DashboardSettings(token=web.token), routes=health)
 
-    def serve_web(self) -> RunningServer:
+    def serve_web(self, live: Mapping[str, Probe]) -> RunningServer:
         """Start the web server.
 
         Raises:
@@ -139,7 +138,7 @@ class Vedette:
                 f"web.host {web.host} lets others in, and no web.token is set: set VEDETTE_WEB__TOKEN, "
                 "or keep web.host at 127.0.0.1 behind a proxy that signs people in"
             )
-        return serve(self.web(), web.host, web.port)
+        return serve(self.web(live), web.host, web.port)
 
     def close(self) -> None:
         self.engine.dispose()
@@ -155,6 +154,7 @@ class Vedette:
             owner=f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}",
             metrics=self.metrics,
             clock=utc_now,
+            routes=self.routes,
         )
 
     def judge(self) -> Judge:
@@ -173,11 +173,9 @@ class Vedette:
         """Loop 3."""
         return DeliveryLoop(
             self.engine,
-            build_destinations(self.settings.destinations),
-            public_url=self._public_url(),
-            metrics=self.metrics,
-            clock=utc_now,
+            build_destinations(self.settings.destinations, self._public_url()),
             chance=random.SystemRandom(),
+            metrics=self.metrics,
         )
 
     def _worker_turn(self) -> Loop:
@@ -192,6 +190,13 @@ class Vedette:
         check_schema(self.engine)
         return DeliverTurn(self.delivery())
 
+    def _api_settings(self) -> ApiSettings:
+        return ApiSettings(
+            token=self.settings.web.token,
+            max_body_bytes=self.settings.web.max_body_bytes,
+            max_event_bytes=self.settings.worker.max_record_bytes,
+        )
+
     def _suites(self) -> SuiteBook:
         return SuiteBook(self.engine, self.settings.alarms_per_week)
 
@@ -201,7 +206,8 @@ class Vedette:
             return QueueSource(self.engine, utc_now)
         return KafkaSource(kafka, self.settings.worker.max_record_bytes)
 
-    def _intake(self) -> EventIntake:
+    def intake(self) -> EventIntake:
+        """Where events go that come over HTTP."""
         return QueueIntake(self.engine, utc_now) if self.settings.kafka is None else KafkaIntake(self.settings.kafka)
 
     def _public_url(self) -> str:

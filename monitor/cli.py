@@ -34,7 +34,7 @@ from monitor.posting import post_logs
 from monitor.running import Service, stopping_on_signals
 from monitor.scoring import score_logs
 from monitor.sources.files import FileSource
-from monitor.storage.dead_letters import list_dead_letters, requeue
+from monitor.storage.dead_letters import delete_dead_letters, list_dead_letters, requeue, retriable
 from monitor.storage.engine import create_engine, reading, transaction
 from monitor.storage.references import activate_reference, list_references
 from monitor.storage.schema import check_schema, migrate
@@ -185,8 +185,8 @@ def run_loops(config: Path | None, names: Sequence[str], with_web: bool = False)
         vedette = Vedette(settings, role)
         if settings.database.url.startswith("sqlite") and (len(names) > 1 or with_web):
             migrate(vedette.engine)
-        server = vedette.serve_web() if with_web else None
         service = Service(vedette.loop_specs(names))
+        server = vedette.serve_web(service.probes()) if with_web else None
         with stopping_on_signals(service):
             service.start()
             if server is not None:
@@ -431,7 +431,7 @@ def dlq_list(
                 "reason": str(x.reason),
                 "message": x.message,
                 "value_bytes": x.value_bytes,
-                "retriable": x.retriable,
+                "retriable": x.kept_whole,
             }
             for x in letters
         ]
@@ -452,10 +452,22 @@ def dlq_retry(
 ) -> None:
     """Read these records again, as if they had just arrived over HTTP."""
     with friendly():
-        engine = create_engine(settings_of(config).database.url, "dlq")
-        with transaction(engine) as connection:
-            again = requeue(connection, ids, datetime.now(UTC))
+        settings = settings_of(config)
+        engine = create_engine(settings.database.url, "dlq")
+        if settings.kafka is None:
+            with transaction(engine) as connection:
+                again = requeue(connection, ids, datetime.now(UTC))
+        else:
+            again = produce_again(Vedette(settings, "dlq"), ids)
         err.print(f"{again} of {len(ids)} records queued again; the others were not kept whole.")
+
+
+def produce_again(vedette: Vedette, ids: Sequence[int]) -> int:
+    """Dead letters back onto the topic, then away; a crash in between leaves both, never neither."""
+    with transaction(vedette.engine) as connection:
+        letters = retriable(connection, ids[:1_000])
+        vedette.intake().append([letter.value for letter in letters if letter.value is not None])
+        return delete_dead_letters(connection, [letter.id for letter in letters])
 
 
 # --- output ----------------------------------------------------------------------------------------------------------

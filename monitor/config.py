@@ -68,6 +68,7 @@ class JudgeSettings(_Section):
     interval_s: Annotated[float, Field(gt=0, le=60)] = 0.5
     keep_readings_days: Annotated[int, Field(ge=1)] = 30
     keep_panes_days: Annotated[int, Field(ge=1)] = 90
+    keep_dead_letters_days: Annotated[int, Field(ge=1)] = 30
 
 
 class WebSettings(_Section):

@@ -22,8 +22,9 @@ from detectors.sketch import Sketch, total
 from detectors.suite import Suite, judge
 from monitor.alerting.book import BookPolicy
 from monitor.alerting.incident import Change, PaneRef
+from monitor.alerting.routing import Route
 from monitor.config import JudgeSettings
-from monitor.storage.alerts import Route, record
+from monitor.storage.alerts import record
 from monitor.storage.engine import transaction
 from monitor.storage.judging import (
     ModelClaim,
@@ -142,7 +143,8 @@ class Judge:
     def _each_model(self, is_due: Callable[[StoredDelta, float | None, datetime], bool]) -> JudgeReport:
         with transaction(self._engine) as connection:
             waiting = models_with_deltas(connection)
-        panes, changes = 0, []
+        panes = 0
+        changes: list[Change] = []
         for model, version in waiting:
             while True:
                 with self._metrics.judge_seconds.time():

@@ -38,14 +38,14 @@ def post_logs(logs: Sequence[Path], url: str, token: str | None, progress: Calla
             for records in source.poll(0.0, _RECORDS_PER_POST).values():
                 body = b"\n".join(record.value for record in records if record.value)
                 answer = _post(client, body)
-                accepted += int(answer["accepted"])
-                rejected += len(answer["rejected"])
+                accepted += answer.accepted
+                rejected += answer.rejected
                 progress(len(records))
     source.close()
     return Posted(accepted, rejected)
 
 
-def _post(client: httpx.Client, body: bytes) -> dict[str, list[object] | int]:
+def _post(client: httpx.Client, body: bytes) -> Posted:
     try:
         response = client.post("/api/v1/events", content=body, headers={"Content-Type": "application/x-ndjson"})
     except httpx.HTTPError as error:
@@ -53,5 +53,5 @@ def _post(client: httpx.Client, body: bytes) -> dict[str, list[object] | int]:
         raise TransientError(f"{client.base_url} does not answer ({cause}); is `vedette up` running?") from error
     if response.status_code != httpx.codes.ACCEPTED:
         raise PermanentError(f"{client.base_url} refused the events: {response.status_code} {response.text[:300]}")
-    answer: dict[str, list[object] | int] = response.json()
-    return answer
+    answer = response.json()
+    return Posted(int(answer["accepted"]), len(answer["rejected"]))

@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -19,6 +21,7 @@ from monitor.errors import TransientError
 
 _FIRST_RETRY_S = 1.0
 _LONGEST_RETRY_S = 30.0
+_STUCK_S = 120.0
 
 log = structlog.get_logger(__name__)
 
@@ -49,6 +52,7 @@ class Service:
         self._specs = specs
         self._stop = threading.Event()
         self._failure: BaseException | None = None
+        self._turned_at = {spec.name: time.monotonic() for spec in specs}
         self._threads = [
             threading.Thread(target=self._guard, args=(spec,), name=f"vedette-{spec.name}", daemon=True)
             for spec in specs
@@ -73,22 +77,36 @@ class Service:
     def request_stop(self) -> None:
         self._stop.set()
 
+    def probes(self) -> dict[str, Callable[[], None]]:
+        """Per loop a call that raises when it has not turned for two minutes: stuck, and only a restart mends it."""
+        return {spec.name: partial(self._probe, spec.name) for spec in self._specs}
+
+    def _probe(self, name: str) -> None:
+        silent_s = time.monotonic() - self._turned_at[name]
+        if silent_s > _STUCK_S:
+            raise TransientError(f"loop {name} has not turned for {silent_s:.0f} s")
+
+    def _beat(self, name: str) -> None:
+        self._turned_at[name] = time.monotonic()
+
     def _guard(self, spec: LoopSpec) -> None:
         try:
-            run_loop(spec, self._stop)
+            run_loop(spec, self._stop, partial(self._beat, spec.name))
         except BaseException as error:
             self._failure = self._failure or error
             self._stop.set()
 
 
-def run_loop(spec: LoopSpec, stop: threading.Event) -> None:
-    """Build and turn one loop until ``stop``; retries with doubling waits while something is away."""
+def run_loop(spec: LoopSpec, stop: threading.Event, beat: Callable[[], None]) -> None:
+    """Build and turn one loop until ``stop``, with a beat a turn; retries with doubling waits while something is away."""
     wait_s = _FIRST_RETRY_S
     while not stop.is_set():
         loop: Loop | None = None
+        beat()
         try:
             loop = spec.build()
             while not stop.is_set():
+                beat()
                 if not loop.turn():
                     stop.wait(spec.rest_s)
                 wait_s = _FIRST_RETRY_S

@@ -75,7 +75,7 @@ def _scorer(reference: Reference) -> OodScorer:
     if part is None:
         reason = reference.unfit.get(OodDetector.name, "the reference holds no scorer")
         raise PermanentError(f"events cannot be scored against this reference: {reason}")
-    return OodScorer.build(part, reference.schema)
+    return OodScorer.build(part)
 
 
 def _number(value: float) -> float | None:

@@ -21,11 +21,13 @@ import structlog
 from detectors.batch import EventBatch, concatenate
 from detectors.sketch import Sketch
 from detectors.suite import Memory, slice_by_pane
+from monitor.alerting.routing import Route
 from monitor.config import WorkerSettings
 from monitor.errors import Fenced
 from monitor.formats.base import Decoder, Rejection
 from monitor.sources.base import Partition, Record, Source
 from monitor.storage.engine import transaction
+from monitor.storage.gaps import record_gap
 from monitor.storage.progress import Commit, DeadLetter, Delta, claim, commit
 from monitor.suites import SuiteBook
 from monitor.telemetry import Metrics
@@ -82,6 +84,7 @@ class Worker:
         owner: str,
         metrics: Metrics,
         clock: Callable[[], datetime],
+        routes: Sequence[Route] = (),
     ) -> None:
         self._source = source
         self._decoder = decoder
@@ -91,6 +94,7 @@ class Worker:
         self._owner = owner
         self._metrics = metrics
         self._clock = clock
+        self._routes = routes
         self._held: dict[Partition, _Held] = {}
         self._memories: dict[tuple[str, str, str], tuple[Memory, ...]] = {}
         self._flushed_at = clock()
@@ -227,6 +231,8 @@ class Worker:
         try:
             with self._metrics.commit_seconds.time(), transaction(self._engine) as connection:
                 commit(connection, what, self._clock())
+                if held.lost:
+                    record_gap(connection, partition, held.lost, self._routes, self._clock())
         except Fenced:
             self._metrics.fenced_commits.inc()
             del self._held[partition]

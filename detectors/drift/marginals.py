@@ -155,7 +155,9 @@ class MarginalDrift:
     def judge(self, evidence: Mapping[Subject, Arrays], pane: Pane) -> Judgement:
         state = evidence.get(MODEL)
         log_evidence = (
-            np.full(len(self.bet_weight), NO_EVIDENCE) if state is None else np.asarray(state["log_evidence"])
+            np.full(len(self.bet_weight), NO_EVIDENCE)
+            if state is None
+            else np.asarray(state["log_evidence"], dtype=np.float64)
         )
         seen = np.zeros_like(self.counts) if state is None else np.asarray(state["seen"], dtype=np.int64)
         since = pane.start if state is None or not seen.any() else float(np.asarray(state["since"]))

@@ -217,7 +217,7 @@ def _dashboard(vedette: Vedette, headless: bool) -> Iterator[RunningServer | Non
     if headless:
         yield None
         return
-    server = vedette.serve_web()
+    server = vedette.serve_web(live={})
     try:
         yield server
     finally:

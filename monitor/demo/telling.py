@@ -16,7 +16,7 @@ WORDS = {
     Phase.REFERENCE: "reference: learning what is normal",
     Phase.HONEST: "honest: 300 ordinary clients",
     Phase.DRIFT: "drift: a firmware update makes images paler",
-    Phase.FOREIGN: "foreign: some clients send inverted images",
+    Phase.FOREIGN: "foreign: an app release inverts some images",
     Phase.THEFT: "theft: one client steals the model",
 }
 

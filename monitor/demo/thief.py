@@ -54,4 +54,4 @@ class JacobianThief:
         position = {int(label): i for i, label in enumerate(substitute.classes_)}
         gradient = np.stack([substitute.coef_[position[int(label)]] for label in labels])
         direction = np.sign(gradient) * self._rng.choice([-1.0, 1.0], size=(len(known), 1))
-        return np.clip(known + _STEP * direction, 0, INK)
+        return np.asarray(np.clip(known + _STEP * direction, 0, INK))

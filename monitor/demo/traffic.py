@@ -1,7 +1,8 @@
 """The demo's stream: a scikit-learn classifier on scikit-learn's digits answers requests, and every answer is logged.
 
 Five stretches of one stream: the *reference* and an *honest* one from the same clients; *drift*, when a firmware update
-makes every camera paler; *foreign*, when some clients also send inverted images; *theft*, when one client mixes in
+makes every camera paler; *foreign*, when an app release inverts
+some images; *theft*, when one client mixes in
 queries of a published extraction strategy. The drift stays until the end, as drift does.
 """
 
@@ -48,7 +49,6 @@ class Script:
     n_clients: int = 300
     paler_gain: float = 0.8
     foreign_share: float = 0.12
-    foreign_clients: int = 12
     thief_queries: int = 400
     thief_share: float = 0.7
 
@@ -106,7 +106,7 @@ class DigitService:
     def _chunk(self, phase: Phase, n: int, length: int, thief_rows: Iterator[FloatArray]) -> Chunk:
         owners, images = self._honest_queries(n, phase)
         if phase is Phase.FOREIGN:
-            self._make_foreign(owners, images)
+            self._make_foreign(images)
         if phase is Phase.THEFT:
             self._mix_in_theft(owners, images, length, thief_rows)
         answers = self.answer(images)
@@ -129,10 +129,9 @@ class DigitService:
             return device
         return replace(device, gain=device.gain * self.script.paler_gain)
 
-    def _make_foreign(self, owners: list[str], images: FloatArray) -> None:
-        for i in np.flatnonzero(self._rng.random(len(owners)) < self.script.foreign_share):
-            images[i] = INK - images[i]
-            owners[i] = self.population.clients[int(self._rng.integers(self.script.foreign_clients))].id
+    def _make_foreign(self, images: FloatArray) -> None:
+        hit = self._rng.random(len(images)) < self.script.foreign_share
+        images[hit] = INK - images[hit]
 
     def _mix_in_theft(
         self, owners: list[str], images: FloatArray, length: int, thief_rows: Iterator[FloatArray]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from monitor.errors import DeadLetterReason, InvalidRecord
 from monitor.formats.base import Decoded, Rejection
 from monitor.formats.columns import Group, batches
@@ -29,6 +31,7 @@ class Tray:
         self._groups: dict[tuple[str, str], Group] = {}
         self._rejections: list[Rejection] = []
         self._faulty_rows = 0
+        self._good_rows = 0
 
     def add(self, record: Record, row: int, event: Event) -> None:
         """Take the event, or reject it: no model, a bad timestamp, nothing to monitor."""
@@ -45,6 +48,7 @@ class Tray:
         group.event_ids.append(_event_id(record, row, event))
         group.timestamps.append(timestamp)
         group.events.append(event)
+        self._good_rows += 1
 
     def reject(self, record: Record, reason: DeadLetterReason, message: str) -> None:
         """Set the whole record aside."""
@@ -59,9 +63,11 @@ class Tray:
             self._rejections.append(Rejection(record, -1, error.reason, ""))
 
     def finish(self, record: Record) -> None:
-        """Every row of the record has been added or rejected."""
+        """Every row of the record has been added or rejected; a record whose only row is bad is bad as a whole."""
         more = self._faulty_rows - MAX_ROW_REJECTIONS
-        self._faulty_rows = 0
+        if (self._faulty_rows, self._good_rows) == (1, 0):
+            self._rejections[-1] = replace(self._rejections[-1], row=-1)
+        self._faulty_rows = self._good_rows = 0
         if more > 0:
             reason = self._rejections.pop().reason
             self.reject(record, reason, f"{more} more rows of this record were rejected, the first of them for this")

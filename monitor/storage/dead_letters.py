@@ -55,16 +55,21 @@ def requeue(conn: sa.Connection, ids: Sequence[int], now: datetime) -> int:
     The others stay: of a record that was cut nothing complete is left, and one that was set aside row by row has
     other rows that were counted and would count twice.
     """
-    c = dead_letters.c
     moved = 0
     for chunk in _chunks(ids):
-        chosen = sa.select(dead_letters).where(c.id.in_(chunk)).order_by(c.id).with_for_update(skip_locked=True)
-        whole = [letter for letter in _records(conn, chosen) if letter.kept_whole]
-        read_in_part = _set_aside_by_row(conn, [letter.offset for letter in whole])
-        letters = [letter for letter in whole if letter.position not in read_in_part]
+        letters = retriable(conn, chunk)
         moved += append(conn, [letter.value for letter in letters if letter.value is not None], now)
         delete_dead_letters(conn, [letter.id for letter in letters])
     return moved
+
+
+def retriable(conn: sa.Connection, ids: Sequence[int]) -> Sequence[DeadLetterRecord]:
+    """Those of at most 1,000 ``ids`` whose record was kept whole and not read in part; locked until the commit."""
+    c = dead_letters.c
+    chosen = sa.select(dead_letters).where(c.id.in_(ids)).order_by(c.id).with_for_update(skip_locked=True)
+    whole = [letter for letter in _records(conn, chosen) if letter.kept_whole]
+    read_in_part = _set_aside_by_row(conn, [letter.offset for letter in whole])
+    return [letter for letter in whole if letter.position not in read_in_part]
 
 
 def delete_dead_letters(conn: sa.Connection, ids: Sequence[int]) -> int:

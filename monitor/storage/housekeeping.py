@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from monitor.config import JudgeSettings
 from monitor.storage.engine import transaction
 from monitor.storage.judging import judged_models
-from monitor.storage.retention import prune, roll_up
+from monitor.storage.retention import prune, prune_dead_letters, roll_up
 
 _EVERY = timedelta(minutes=1)
 _DAY_S = 86_400
@@ -23,19 +23,20 @@ class Housekeeper:
     def __init__(self, engine: sa.Engine, settings: JudgeSettings) -> None:
         self._engine = engine
         self._settings = settings
-        self._due = None if settings is None else datetime.min
+        self._due: datetime | None = None
 
     def step(self, now: datetime) -> int:
         """Rows removed or merged by this call; 0 when it is not time yet.
 
         Event time ages against each model's own last judged pane, so that a replayed log is not swept away.
         """
-        naive = now.replace(tzinfo=None)
-        if self._due is not None and naive < self._due:
+        if self._due is not None and now < self._due:
             return 0
-        self._due = naive + _EVERY
+        self._due = now + _EVERY
         changed = 0
+        dead_before = now - timedelta(days=self._settings.keep_dead_letters_days)
         with transaction(self._engine) as connection:
+            changed += prune_dead_letters(connection, dead_before)
             for model, version, judged_until in judged_models(connection):
                 changed += prune(
                     connection,

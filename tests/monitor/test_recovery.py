@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from detectors.batch import concatenate
+from detectors.sketch import Sketch
 from detectors.suite import fit_reference
 from monitor.alerting.book import BookPolicy
 from monitor.backtest import store_reference
@@ -61,7 +63,7 @@ def log_records() -> list[Record]:
     offsets = [0, 0]
     records = []
     for i, line in enumerate(lines):
-        p = i % 2
+        p = int(json.loads(line)["client_id"][1:]) % 2
         value = b"{broken" if i % 500 == 499 else line
         records.append(Record(PARTITIONS[p], offsets[p], value))
         offsets[p] += 1
@@ -74,7 +76,7 @@ def a_worker(engine: sa.Engine, source: MemorySource, metrics: Metrics) -> Worke
         decoder=NativeDecoder(1 << 20),
         engine=engine,
         suites=SuiteBook(engine, 1.0),
-        settings=WorkerSettings(flush_interval_s=60.0, max_records_per_poll=200, warm_up_records=100),
+        settings=WorkerSettings(flush_interval_s=60.0, max_records_per_poll=200, warm_up_records=5_000),
         owner="test",
         metrics=metrics,
         clock=now,
@@ -98,13 +100,13 @@ def play(engine: sa.Engine, script: Sequence[str | type[ABORT]]) -> Metrics:
     metrics = Metrics()
     source = MemorySource(log_records())
     worker, judge = a_worker(engine, source, metrics), a_judge(engine, metrics)
-    for _ in range(2_000):
+    for _ in range(60):
         for step in script:
             if step is ABORT:
                 source.assign(*PARTITIONS)
                 worker = a_worker(engine, source, metrics)
             elif step == "poll":
-                worker.step(0.0)
+                poll_fresh(worker, source)
             elif step == "flush":
                 worker.flush()
             elif step == "judge":
@@ -115,10 +117,22 @@ def play(engine: sa.Engine, script: Sequence[str | type[ABORT]]) -> Metrics:
     return metrics
 
 
+def poll_fresh(worker: Worker, source: MemorySource) -> None:
+    """Poll past the records that only warm the memory."""
+    for _ in range(20):
+        if worker.step(0.0).events or source.exhausted():
+            return
+
+
 def _committed(engine: sa.Engine) -> int:
     with reading(engine) as connection:
         total = connection.scalar(sa.select(sa.func.sum(partitions.c.next_offset)))
     return int(total or 0)
+
+
+def comparable(sketch: Sketch) -> dict[str, list]:
+    keyed = {f"{group}/{key}": array.tolist() for group, keys in sketch.keyed.items() for key, array in keys.items()}
+    return {**keyed, **{name: array.tolist() for name, array in sketch.totals.items()}}
 
 
 def state(engine: sa.Engine) -> dict[str, object]:
@@ -126,9 +140,10 @@ def state(engine: sa.Engine) -> dict[str, object]:
     with reading(engine) as connection:
         return {
             "events": connection.scalar(sa.select(sa.func.sum(panes.c.n_events))),
-            "panes": connection.execute(
-                sa.select(panes.c.pane_start, panes.c.n_events, panes.c.sketch).order_by(panes.c.pane_start)
-            ).all(),
+            "panes": {
+                (row.pane_start, row.n_events): comparable(Sketch.from_bytes(row.sketch))
+                for row in connection.execute(sa.select(panes.c.pane_start, panes.c.n_events, panes.c.sketch))
+            },
             "alerts": connection.execute(sa.select(alerts.c.id, alerts.c.kind, alerts.c.opened_at)).all(),
             "transitions": sorted(connection.scalars(sa.select(alert_transitions.c.id))),
             "readings": sorted(connection.scalars(sa.select(readings.c.id))),
@@ -205,12 +220,36 @@ def test_a_fenced_worker_drops_what_it_held_and_counts_nothing(reference, tmp_pa
     metrics = Metrics()
     slow_source, fast_source = MemorySource(log_records()), MemorySource(log_records())
     slow, fast = a_worker(engine, slow_source, metrics), a_worker(engine, fast_source, metrics)
-    slow.step(0.0)
-    fast.step(0.0)
+    for _ in range(2):
+        slow.step(0.0)
+        fast.step(0.0)
     assert fast.flush() == 2
     assert slow.flush() == 0
     assert metrics.registry.get_sample_value("vedette_fenced_commits_total") == 2
     with reading(engine) as connection:
         counted = connection.scalar(sa.select(sa.func.sum(deltas.c.n_events)))
     assert counted == metrics.registry.get_sample_value("vedette_events_total")
+    engine.dispose()
+
+
+def test_records_that_retention_deleted_are_counted_and_raise_one_alert(reference, tmp_path) -> None:
+    engine = fresh_database(tmp_path / "v.sqlite3", reference)
+    source = MemorySource(log_records())
+    worker = a_worker(engine, source, Metrics())
+    worker.step(0.0)
+    worker.step(0.0)
+    worker.flush()
+    for partition in PARTITIONS:
+        source.expire(partition, 700)
+    source.assign(*PARTITIONS)
+    worker = a_worker(engine, source, Metrics())
+    for _ in range(20):
+        worker.step(0.0)
+        worker.flush()
+    with reading(engine) as connection:
+        lost = connection.execute(sa.select(partitions.c.partition, partitions.c.lost_total)).all()
+        raised = connection.execute(sa.select(alerts.c.kind, alerts.c.subject_id, alerts.c.reason)).all()
+    assert sum(row.lost_total for row in lost) == 2 * (700 - 200)
+    assert [row.kind for row in raised] == ["pipeline", "pipeline"]
+    assert all(f"{row.lost_total:,} records" in " ".join(r.reason for r in raised) for row in lost)
     engine.dispose()

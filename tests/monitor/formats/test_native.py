@@ -375,7 +375,7 @@ def test_a_bad_event_is_rejected_alone_with_its_reason(event: str, reason: Reaso
     (rejection,) = decoded.rejections
     assert rejection.reason is reason
     assert message in rejection.message
-    assert (rejection.record.offset, rejection.row) == ((1, 0) if layout == "alone" else (0, 1))
+    assert (rejection.record.offset, rejection.row) == ((1, -1) if layout == "alone" else (0, 1))
     (batch,) = decoded.batches
     assert batch.event_id.tolist() == (
         ["logs-3-0-0", "logs-3-2-0"] if layout == "alone" else ["logs-3-0-0", "logs-3-0-2"]
@@ -406,7 +406,7 @@ def test_a_record_of_junk_makes_a_bounded_number_of_rejections(row: str) -> None
     shared, after = decoded.rejections[-2:]
     assert (shared.row, shared.record.offset) == (WHOLE_RECORD, 0)
     assert shared.message.startswith("50 more rows of this record were rejected")
-    assert (after.row, after.record.offset) == (0, 1)
+    assert (after.row, after.record.offset) == (-1, 1)
 
 
 def test_names_of_their_own_in_every_event_do_not_cost_the_square_of_memory() -> None:
