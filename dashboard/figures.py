@@ -175,9 +175,9 @@ def way_to_alarm(row: ReadingRow) -> float:
 def _time_figure(scheme: Scheme, y_title: str, spans: Sequence[Span]) -> go.Figure:
     figure = go.Figure()
     figure.layout.template = TEMPLATES[scheme]
-    figure.update_layout(uirevision="keep", hovermode="x unified", showlegend=False)
+    figure.update_layout(hovermode="x unified", showlegend=False)
     figure.update_xaxes(type="date", hoverformat="%-d %b %Y, %H:%M:%S UTC", nticks=8)
-    figure.update_yaxes(title_text=y_title, nticks=6)
+    figure.update_yaxes(title_text=y_title, nticks=6, fixedrange=True)
     palette = PALETTES[scheme]
     figure.layout.shapes = [
         {

@@ -129,6 +129,15 @@
         if (range) rewriteAddress((query) => query.set("range", range));
       },
 
+      renewFigure(next, shown) {
+        if (!next) return keep();
+        const axis = shown && shown.layout && shown.layout.xaxis;
+        const sameView = axis && shown.layout.uirevision === next.layout.uirevision;
+        if (!sameView || axis.autorange !== false || !axis.range) return next;
+        const xaxis = { ...next.layout.xaxis, range: axis.range, autorange: false };
+        return { ...next, layout: { ...next.layout, xaxis } };
+      },
+
       openVersion(value) {
         if (!value) return;
         const version = value === " " ? "" : value;

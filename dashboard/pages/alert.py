@@ -89,6 +89,7 @@ def register(app: Dash, queries: Queries) -> None:
             render=lambda tick, chosen, alert_id: render(queries, tick, chosen, str(alert_id), datetime.now(UTC)),
         ),
     )
+    charts.register(app, "alert-evidence")
     live.browser_on_change(app, "rangeToAddress", Input("alert-range", "value"))
 
 
@@ -112,7 +113,9 @@ def render(queries: Queries, tick: live.Tick, chosen: str, alert_id: str, now: d
         "alert-actions": row.status == "resolved",
         "alert-acknowledge": row.status != "open",
         "alert-chart-box": row.log_threshold <= 0,
-        **charts.fill("alert-evidence", figures.alert_evidence(readings, row.log_threshold, [span], tick.scheme)),
+        **charts.fill(
+            "alert-evidence", figures.alert_evidence(readings, row.log_threshold, [span], tick.scheme), chosen
+        ),
     }
 
 

@@ -104,6 +104,8 @@ def register(app: Dash, queries: Queries) -> None:
             render=lambda tick, chosen, params: render(queries, tick, chosen, params, datetime.now(UTC)),
         ),
     )
+    charts.register(app, "model-volume")
+    charts.register(app, "model-evidence")
     live.browser_on_change(app, "rangeToAddress", Input("model-range", "value"))
     live.browser_on_change(app, "openVersion", Input("model-version", "value"))
 
@@ -161,12 +163,13 @@ def _charts(
         for item in alerts
         if (item.resolved_at or until) >= since and (item.onset_at or item.opened_at) <= until
     ]
+    view = f"{row.version}:{chosen}"
     points = queries.volume(row.model, row.version, since, until)
     return {
         "model-charts": False,
         "model-warnings": _warnings(readings, now),
-        **charts.fill("model-volume", figures.volume(points, spans, tick.scheme)),
-        **charts.fill("model-evidence", figures.detector_evidence(readings, spans, tick.scheme)),
+        **charts.fill("model-volume", figures.volume(points, spans, tick.scheme), view),
+        **charts.fill("model-evidence", figures.detector_evidence(readings, spans, tick.scheme), view),
     }
 
 

@@ -158,7 +158,7 @@ def test_a_model_shows_budget_evidence_and_reference(rich, now):
     assert "6 columns" in text(parts["model-reference"])
     assert "the reference holds no embeddings" in text(parts["model-reference"])
     assert "income has moved a little" in text(parts["model-warnings"])
-    assert {trace.name for trace in parts["model-evidence-graph"].data} == {"drift", "ood", "extraction"}
+    assert {trace.name for trace in parts["model-evidence-figure"].data} == {"drift", "ood", "extraction"}
 
 
 def test_a_model_without_a_reference_says_how_to_fit_one(rich, now):
