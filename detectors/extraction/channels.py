@@ -175,7 +175,7 @@ def margin(batch: EventBatch) -> FloatArray | None:
     if values.shape[1] == 1:
         return np.asarray(-np.abs(2.0 * values[:, 0] - 1.0))
     top = np.sort(np.nan_to_num(values, nan=-1.0), axis=1)
-    gap = np.log1p(-np.clip(top[:, -1] - top[:, -2], 0.0, 1.0) + 1e-6)
+    gap: FloatArray = np.log1p(-np.clip(top[:, -1] - top[:, -2], 0.0, 1.0) + 1e-6)
     return np.where(np.isnan(values).all(axis=1), np.nan, gap)
 
 
@@ -206,7 +206,7 @@ def surprisal(scores: FloatArray, quantiles: FloatArray) -> FloatArray:
     step = max(float(quantiles[-1] - quantiles[-30]), 1e-9)
     slope = (depth[-1] - depth[-30]) / step
     beyond = depth[-1] + np.minimum(slope, 1e6) * np.maximum(scores - quantiles[-1], 0.0)
-    return np.where(scores > quantiles[-1], np.minimum(beyond, 700.0), out)
+    return np.asarray(np.where(scores > quantiles[-1], np.minimum(beyond, 700.0), out))
 
 
 def quantile_table(scores: FloatArray) -> FloatArray:

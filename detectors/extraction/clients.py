@@ -27,6 +27,7 @@ class ClientState:
 
     Attributes:
         total, block: (width,) int64 sums since first seen, and since the last look.
+        crowd_at_first, crowd_at_block: (width,) running sums of all clients when those windows began.
         status: 0 nothing, 1 warning, 2 alarm.
         evidence: largest evidence since the status last was 0.
         since: event time at which the evidence began to rise; first_at, block_at: when the windows began.
@@ -35,6 +36,8 @@ class ClientState:
 
     total: IntArray
     block: IntArray
+    crowd_at_first: IntArray
+    crowd_at_block: IntArray
     status: int
     evidence: float
     since: float
@@ -44,17 +47,19 @@ class ClientState:
     block_looks: int
 
     @classmethod
-    def new(cls, width: int, at: float) -> Self:
-        zero = np.zeros(width, dtype=np.int64)
-        return cls(zero, zero, 0, 0.0, at, at, at, 0, 0)
+    def new(cls, crowd: IntArray, at: float) -> Self:
+        zero = np.zeros_like(crowd)
+        return cls(zero, zero, crowd, crowd, 0, 0.0, at, at, at, 0, 0)
 
     @classmethod
-    def load(cls, arrays: Mapping[str, NDArray[Any]] | None, width: int, at: float) -> Self:
-        if not arrays or arrays["sums"].shape != (2, width):
-            return cls.new(width, at)
+    def load(cls, arrays: Mapping[str, NDArray[Any]] | None, crowd: IntArray, at: float) -> Self:
+        """The stored state; a new one, beside ``crowd``, for a client not seen before."""
+        if not arrays or arrays["sums"].shape != (4, len(crowd)):
+            return cls.new(crowd, at)
         status, evidence, since, first_at, block_at, total_looks, block_looks = arrays["state"].tolist()
-        total, block = arrays["sums"]
-        return cls(total, block, int(status), evidence, since, first_at, block_at, int(total_looks), int(block_looks))
+        total, block, first, current = arrays["sums"]
+        times = (since, first_at, block_at)
+        return cls(total, block, first, current, int(status), evidence, *times, int(total_looks), int(block_looks))
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
         state = (
@@ -66,29 +71,38 @@ class ClientState:
             self.total_looks,
             self.block_looks,
         )
-        return {"sums": np.stack([self.total, self.block]), "state": np.array(state, dtype=np.float64)}
+        sums = np.stack([self.total, self.block, self.crowd_at_first, self.crowd_at_block])
+        return {"sums": sums, "state": np.array(state, dtype=np.float64)}
 
-    def after(self, added: IntArray, at: float) -> ClientState:
-        """The state with a pane's sums folded in."""
-        began = at if queries(self.block) == 0 else self.block_at
-        return replace(self, total=self.total + added, block=self.block + added, block_at=began)
+    def after(self, added: IntArray, crowd_before: IntArray, at: float) -> ClientState:
+        """The state with a pane's sums folded in; the sums of a client under alarm are not in the crowd's."""
+        starts = queries(self.block) == 0
+        left_out = added if self.status == 2 else np.zeros_like(added)
+        return replace(
+            self,
+            total=self.total + added,
+            block=added if starts else self.block + added,
+            crowd_at_first=self.crowd_at_first - left_out,
+            crowd_at_block=(crowd_before if starts else self.crowd_at_block) - left_out,
+            block_at=at if starts else self.block_at,
+        )
 
     @property
     def total_due(self) -> bool:
         """Whether the number of queries has passed the next doubling of ``FIRST_LOOK``."""
-        return queries(self.total) >= FIRST_LOOK * 2**self.total_looks
+        return queries(self.total) >= FIRST_LOOK << self.total_looks
 
     @property
     def block_due(self) -> bool:
         """Whether the block is long enough for a look of its own; a client under alarm is looked at often."""
         have, all_ = queries(self.block), queries(self.total)
         wanted = FIRST_LOOK if self.status == 2 else min(max(FIRST_LOOK, all_ // 4), LONGEST_BLOCK)
-        return bool(wanted <= have < all_)
+        return wanted <= have < all_
 
-    def looked(self, total: bool, block: bool, at: float) -> ClientState:
+    def looked(self, total: bool, block: bool, crowd: IntArray, at: float) -> ClientState:
         """The state after a look: the next doubling is set beyond what was seen, a looked-at block is closed."""
         looks = self.total_looks
-        while total and queries(self.total) >= FIRST_LOOK * 2**looks:
+        while total and queries(self.total) >= FIRST_LOOK << looks:
             looks += 1
         zero = np.zeros_like(self.block)
         closed = block or queries(self.block) == queries(self.total)
@@ -96,6 +110,7 @@ class ClientState:
             self,
             total_looks=looks,
             block=zero if closed else self.block,
+            crowd_at_block=crowd if closed else self.crowd_at_block,
             block_at=at if closed else self.block_at,
             block_looks=self.block_looks + int(block),
         )

@@ -1,8 +1,8 @@
 """Extraction detector: which client's queries look like the theft of the model.
 
-Map side: every query becomes a channel row, and each client's rows are summed exactly. Reduce side: a client's sums
-are compared with the spread of honest clients and with the peers of the same hour, on a schedule of looks whose price is paid
-beforehand, so the chance that an honest client is ever accused stays below the level its budget share allows.
+Map side: every query becomes a channel row, and each client's rows are summed exactly. Reduce side: a client's sums are
+compared with the spread of honest clients and with the peers of the same hour, on a schedule of looks whose price is
+paid beforehand, so the chance that an honest client is ever accused stays below the level its budget share allows.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from detectors.extraction.baseline import Baseline
 from detectors.extraction.channels import Channels
 from detectors.extraction.clients import ClientState
 from detectors.extraction.fitting import fit
-from detectors.extraction.layout import client_key, contributions, unpack, width
+from detectors.extraction.layout import Sums, client_key, contributions, unpack, width
 from detectors.extraction.peers import Company, Peers
 from detectors.extraction.rings import ClientRings, RingCode
 from detectors.extraction.verdict import MIN_EFFECT, Finding, examine
@@ -93,7 +93,7 @@ class ExtractionDetector:
         )
 
     def new_memory(self, capacity: int = 256, max_clients: int = 10_000) -> ClientRings:
-        """Empty rings; the reader of a stream holds them and annotates each batch, in arrival order, before sketching."""
+        """Empty rings; who reads a stream holds them and annotates each batch, in arrival order, before sketching."""
         return ClientRings(self.ring_code, capacity, max_clients)
 
     def sketch(self, batch: EventBatch, starts: IntArray) -> Sequence[Sketch]:
@@ -127,17 +127,17 @@ class ExtractionDetector:
         """Fold the pane into each client's sums, and look at the clients that are due."""
         added = pane.sketch.keyed.get(CLIENTS, {})
         end = pane.start + pane.width_s
-        before = {c: ClientState.load(evidence.get(_subject(c)), self._width, pane.start) for c in added}
         peers = Peers.load(evidence.get(MODEL), self._width)
-        floats = ((c, unpack(v, self._labels).vector) for c, v in added.items() if before[c].status < 2)
-        peers = peers.met(floats, pane.start, self._width)
+        crowd = peers.running
+        before = {c: ClientState.load(evidence.get(_subject(c)), crowd, pane.start) for c in added}
+        peers = peers.met({c: added[c] for c in sorted(added) if before[c].status < 2}, self._labels, pane.start)
         kept: dict[Subject, Arrays] = {}
         readings: list[Reading] = []
         accused: list[str] = []
         looked = 0
         for client in sorted(added):
-            state = before[client].after(added[client], pane.start)
-            state, reading, looks = self._look(client, state, peers.of(client, self._labels + 1), end)
+            state = before[client].after(added[client], crowd, pane.start)
+            state, reading, looks = self._look(client, state, peers, end)
             looked += looks
             kept[_subject(client)] = state.to_arrays()
             if reading is not None:
@@ -148,17 +148,22 @@ class ExtractionDetector:
         return Judgement(kept, [*readings, self._summary(len(added), looked, readings)])
 
     def _look(
-        self, client: str, state: ClientState, company: Company, end: float
+        self, client: str, state: ClientState, peers: Peers, end: float
     ) -> tuple[ClientState, Reading | None, int]:
         total, block = state.total_due, state.block_due
+        if not total and not block and state.status < 2:
+            return state, None, 0
+        company = peers.of(client, self._labels + 1)
         if not total and not block:
-            return state, self._standing(client, state, company), 0
+            return state, self._standing(client, state, peers, company), 0
         found: list[tuple[Finding, str, float]] = []
         if total:
-            finding = examine(unpack(state.total, self._labels), state.total_looks, self.baseline, company)
+            beside = company.during(self._others(peers.running, state.crowd_at_first, state.total))
+            finding = examine(unpack(state.total, self._labels), state.total_looks, self.baseline, beside)
             found.append((finding, "since first seen", state.first_at))
         if block:
-            finding = examine(unpack(state.block, self._labels), state.block_looks, self.baseline, company)
+            beside = company.during(self._others(peers.running, state.crowd_at_block, state.block))
+            finding = examine(unpack(state.block, self._labels), state.block_looks, self.baseline, beside)
             found.append((finding, "since the last look", state.block_at))
         finding, window, since = max(found, key=lambda item: (self._rank(item[0]), item[0].stolen, item[0].odd))
         status = self._rank(finding)
@@ -169,7 +174,7 @@ class ExtractionDetector:
         shown = max(finding.stolen, min(finding.odd, 0.99 * self.log_threshold)) if status < 2 else finding.stolen
         level = status if status == 2 or state.status < 2 else 0
         state = replace(
-            state.looked(total, block, end),
+            state.looked(total, block, peers.running, end),
             status=status,
             evidence=max(shown, state.evidence) if status == 2 and earlier == 2 else shown,
             since=state.since if earlier and status else since,
@@ -187,11 +192,14 @@ class ExtractionDetector:
         """Whether a window of a client under alarm is still odd enough to keep the alarm open."""
         return finding.effect >= 0.5 * MIN_EFFECT and min(finding.log_p) <= float(np.log(0.01))
 
-    def _standing(self, client: str, state: ClientState, company: Company) -> Reading | None:
-        """The reading of a client under alarm between two looks; nothing for anybody else."""
-        if state.status < 2:
-            return None
-        finding = examine(unpack(state.total, self._labels), state.total_looks, self.baseline, company)
+    def _others(self, running: IntArray, before: IntArray, own: IntArray) -> Sums:
+        """All other clients over exactly one window of a client."""
+        return unpack(running - before - own, self._labels)
+
+    def _standing(self, client: str, state: ClientState, peers: Peers, company: Company) -> Reading:
+        """The reading of a client under alarm between two looks."""
+        beside = company.during(self._others(peers.running, state.crowd_at_first, state.total))
+        finding = examine(unpack(state.total, self._labels), state.total_looks, self.baseline, beside)
         return self._reading(client, state, finding, "since first seen", 2)
 
     def _reading(self, client: str, state: ClientState, finding: Finding, window: str, status: int) -> Reading:

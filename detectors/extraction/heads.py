@@ -16,6 +16,8 @@ from detectors.batch import FloatArray
 
 BODY = 0.1
 """Share of honest statistics that the tail model describes."""
+UNEVEN_DRIFT = 0.3
+"""Variance of how far honest clients follow a common drift, in units of its length squared."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,10 +41,19 @@ class Spread:
     excess: float
     tail: float
 
-    def ratio(self, mean: FloatArray, n: float, centre: FloatArray | None = None) -> float:
-        """T² of a mean row of n fresh queries over the median T² of honest clients of that size."""
-        y = (mean - (self.centre if centre is None else centre)) @ self.axes
-        return t_squared(y, self.between, n) / self.median(n)
+    def ratio(self, mean: FloatArray, n: float, drift: FloatArray | None = None) -> float:
+        """T² of a mean row of n fresh queries over the median T² of honest clients of that size.
+
+        ``drift`` (d,) is how far all clients have moved together: the client is compared with the nearest point of the
+        way they went, and honest clients may differ in how far they went along it.
+        """
+        y = (mean - self.centre) @ self.axes
+        if drift is None:
+            return t_squared(y, self.between, n) / self.median(n)
+        way = drift @ self.axes
+        between = self.between + UNEVEN_DRIFT * (way * way + float(np.mean(way * way)))
+        y = y - way * along(y, way, between + 1.0 / max(n, 1.0))
+        return t_squared(y, between, n) / self.median(n)
 
     def median(self, n: float) -> float:
         return float(np.interp(np.log(max(n, 1.0)), np.log(self.sizes), self.medians))
@@ -66,7 +77,14 @@ class Rate:
         if n <= 0 or hits <= 0:
             return 0.0
         mean = min(max(self.mean, peers_mean), 0.95)
-        return beta_binomial_log_sf(hits, n, mean * self.concentration, (1.0 - mean) * self.concentration)
+        concentration = max(4.0, self.concentration * float(np.sqrt(self.mean / mean)))
+        return beta_binomial_log_sf(hits, n, mean * concentration, (1.0 - mean) * concentration)
+
+
+def along(y: FloatArray, way: FloatArray, variance: FloatArray) -> float:
+    """How far along ``way`` (0 = not at all, 1 = all of it, at most 1.25) the point nearest to ``y`` lies."""
+    length = float(np.sum(way * way / variance))
+    return float(np.clip(np.sum(y * way / variance) / max(length, 1e-12), 0.0, 1.25))
 
 
 def t_squared(y: FloatArray, between: FloatArray, n: float) -> float:

@@ -16,59 +16,68 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.batch import FloatArray, IntArray
-from detectors.extraction.heads import Spread
-from detectors.extraction.layout import COUNTS, Sums
+from detectors.extraction.heads import Spread, along
+from detectors.extraction.layout import COUNTS, Sums, unpack
 
 MAX_PEERS = 128
 MEMORY = 40.0
 MIN_SEEN = 8.0
 ENOUGH_FOR_RATES = 4
 ENOUGH_FOR_CENTRE = 12
+ENOUGH_QUERIES = 50.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Peers:
-    """keys (k,), faded sums (k, width), and when each was last active (k,); k <= ``MAX_PEERS``."""
+    """keys (k,), faded sums (k, width), and when each was last active (k,); k <= ``MAX_PEERS``.
+
+    ``running`` (width,) is the sum over all clients without an alarm since the model was first judged. A client keeps
+    what it was when its window began, so the difference, less its own, is its peers over exactly that window.
+    """
 
     keys: IntArray
     sums: FloatArray
     seen_at: FloatArray
+    running: IntArray
 
     @classmethod
     def empty(cls, width: int) -> Self:
-        return cls(np.empty(0, dtype=np.int64), np.empty((0, width)), np.empty(0))
+        zero = np.zeros(width, dtype=np.int64)
+        return cls(np.empty(0, dtype=np.int64), np.empty((0, width)), np.empty(0), zero)
 
     @classmethod
     def load(cls, arrays: Mapping[str, NDArray[Any]] | None, width: int) -> Self:
         if not arrays or arrays["sums"].shape[1:] != (width,):
             return cls.empty(width)
-        return cls(arrays["keys"], arrays["sums"].astype(np.float64), arrays["seen_at"])
+        return cls(arrays["keys"], arrays["sums"].astype(np.float64), arrays["seen_at"], arrays["running"])
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
-        return {"keys": self.keys, "sums": self.sums.astype(np.float32), "seen_at": self.seen_at}
+        sums = self.sums.astype(np.float32)
+        return {"keys": self.keys, "sums": sums, "seen_at": self.seen_at, "running": self.running}
 
-    def met(self, clients: Iterable[tuple[str, FloatArray]], at: float, width: int) -> Peers:
-        """The table after a pane in which each of ``clients`` added its float64 sums."""
+    def met(self, clients: Mapping[str, IntArray], n_labels: int, at: float) -> Peers:
+        """The table after a pane in which each of ``clients`` (without an alarm) added its sums."""
         table = {int(k): (s, t) for k, s, t in zip(self.keys, self.sums, self.seen_at, strict=True)}
-        for client, added in clients:
-            n = added[0]
-            old = table.get(key_of(client), (np.zeros(width), at))[0]
-            new = old * np.exp(-n / MEMORY) + added * min(1.0, MEMORY / max(n, 1.0))
-            table[key_of(client)] = (new, max(at, table.get(key_of(client), (new, at))[1]))
+        running = self.running
+        for client, added in clients.items():
+            running = running + added
+            new, n = unpack(added, n_labels).vector, float(added[0])
+            old, seen_at = table.get(key_of(client), (np.zeros_like(new), at))
+            faded = old * np.exp(-n / MEMORY) + new * min(1.0, MEMORY / max(n, 1.0))
+            table[key_of(client)] = (faded, max(at, seen_at))
         kept = sorted(table.items(), key=lambda item: (-item[1][1], item[0]))[:MAX_PEERS]
-        if not kept:
-            return Peers.empty(width)
         return Peers(
             np.array([k for k, _ in kept], dtype=np.int64),
-            np.array([s for _, (s, _) in kept]),
+            np.array([s for _, (s, _) in kept]).reshape(len(kept), len(running)),
             np.array([t for _, (_, t) in kept]),
+            running,
         )
 
     def without(self, clients: Iterable[str]) -> Peers:
         """The table without these clients."""
         gone = [key_of(client) for client in clients]
         kept = ~np.isin(self.keys, gone)
-        return Peers(self.keys[kept], self.sums[kept], self.seen_at[kept])
+        return Peers(self.keys[kept], self.sums[kept], self.seen_at[kept], self.running)
 
     def of(self, client: str, n_classes: int) -> Company:
         """The other clients of ``client`` that have been seen enough."""
@@ -79,50 +88,63 @@ class Peers:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Company:
-    """The concurrent peers of one client."""
+    """The peers of one client: each as it was of late, and all together over exactly the client's window."""
 
     members: list[Sums]
+    together: Sums | None = None
+
+    def during(self, together: Sums) -> Company:
+        """The same peers beside another window."""
+        return Company(self.members, together)
+
+    @property
+    def is_thin(self) -> bool:
+        """Whether too little is known of peers to tell a thief from a drift of everybody."""
+        together = 0.0 if self.together is None else self.together.count("fresh")
+        return len(self.members) < ENOUGH_FOR_RATES and together < ENOUGH_QUERIES
 
     def rate(self, parts: tuple[str, ...], whole: str) -> float:
-        """Mean rate of peers with the top and bottom quarter cut off; 0 where too few are there."""
-        if len(self.members) < ENOUGH_FOR_RATES:
-            return 0.0
-        rates = np.sort([sum(m.count(p) for p in parts) / max(1.0, m.count(whole)) for m in self.members])
-        cut = len(rates) // 4
-        return float(rates[cut : len(rates) - cut].mean())
+        """Rate among the peers: of the same window, or the trimmed mean of late if that is higher; 0 if unknown."""
+        found = [0.0]
+        if self.together is not None and self.together.count(whole) >= ENOUGH_QUERIES:
+            found.append(_rate(self.together, parts, whole))
+        if len(self.members) >= ENOUGH_FOR_RATES:
+            rates = np.sort([_rate(member, parts, whole) for member in self.members])
+            cut = len(rates) // 4
+            found.append(float(rates[cut : len(rates) - cut].mean()))
+        return max(found)
 
     def drift(self, spread: Spread) -> FloatArray | None:
-        """(d,) how far the middle of the peers has moved from the reference; None where too few are there."""
+        """(d,) how far the peers have moved from the reference; None where too little is known of them."""
+        if self.together is not None and self.together.count("fresh") >= ENOUGH_QUERIES:
+            n = self.together.count("fresh")
+            return np.asarray((self.together.mean - spread.centre) * n / (n + 2.0 * ENOUGH_QUERIES))
         if len(self.members) < ENOUGH_FOR_CENTRE:
             return None
         k = len(self.members)
         middle = np.mean(np.sort([m.mean for m in self.members], axis=0)[k // 4 : k - k // 4], axis=0)
         return np.asarray((middle - spread.centre) * k / (k + 4.0))
 
-    def inflation(self, spread: Spread, n: float, centre: FloatArray) -> float:
-        """Median T² of the peers over the median of honest clients, at the precision of n queries; at least 1."""
+    def inflation(self, spread: Spread, n: float, drift: FloatArray | None) -> float:
+        """Median T² of the peers of late over the median of honest clients, at the precision of n queries; >= 1."""
         if len(self.members) < ENOUGH_FOR_RATES:
             return 1.0
-        y = (np.array([m.mean for m in self.members]) - centre) @ spread.axes
+        y = (np.array([m.mean for m in self.members]) - spread.centre) @ spread.axes
         size = np.array([1.5 * m.count("fresh") for m in self.members])
         variance = spread.between + 1.0 / max(n, 1.0)
+        if drift is not None:
+            way = drift @ spread.axes
+            y = y - np.outer([along(row, way, variance) for row in y], way)
         noise = np.maximum(1.0 / size - 1.0 / max(n, 1.0), 0.0)[:, None] / variance
         ratios = (np.sum(y * y / variance, axis=1) - noise.sum(axis=1)) / spread.median(n)
         return max(1.0, float(np.median(ratios)))
+
+
+def _rate(sums: Sums, parts: tuple[str, ...], whole: str) -> float:
+    return sum(sums.count(part) for part in parts) / max(1.0, sums.count(whole))
 
 
 def key_of(client: str) -> int:
     """A 64-bit stand-in for a client id."""
     digest = hashlib.blake2b(client.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "little", signed=True)
-
-
-def closest_centre(mean: FloatArray, n: float, spread: Spread, drift: FloatArray | None) -> FloatArray:
-    """The point on the way from the reference to the peers of today that lies nearest to a client's mean row."""
-    if drift is None:
-        return spread.centre
-    way = drift @ spread.axes
-    weight = 1.0 / (spread.between + 1.0 / max(n, 1.0))
-    along = float(np.sum(weight * way * ((mean - spread.centre) @ spread.axes)))
-    share = np.clip(along / max(float(np.sum(weight * way * way)), 1e-12), 0.0, 1.25)
-    return np.asarray(spread.centre + share * drift)

@@ -18,7 +18,7 @@ from detectors.batch import FloatArray
 from detectors.extraction.baseline import Baseline
 from detectors.extraction.channels import EDGES, FOURIER
 from detectors.extraction.layout import Sums
-from detectors.extraction.peers import Company, closest_centre
+from detectors.extraction.peers import Company
 
 HEAD_SHARES = (0.4, 0.3, 0.3)
 AGREEMENT = float(np.log(0.03))
@@ -71,8 +71,9 @@ def examine(sums: Sums, look: int, baseline: Baseline, company: Company) -> Find
     """Look number ``look`` (0, 1, ...) at one window of a client among its peers."""
     fresh, compared = sums.count("fresh"), sums.count("compared")
     spread = baseline.spread
-    centre = closest_centre(sums.mean, fresh, spread, company.drift(spread))
-    ratio = spread.ratio(sums.mean, fresh, centre) / company.inflation(spread, fresh, centre)
+    drift = company.drift(spread)
+    ratio = spread.ratio(sums.mean, fresh, drift) / company.inflation(spread, fresh, drift)
+    centre = spread.centre if drift is None else spread.centre + drift
     p1 = spread.log_p(ratio) if fresh >= 10 else 0.0
     peers = (company.rate(("strange_01",), "fresh"), company.rate(("strange_05",), "fresh"))
     near_peers = (company.rate(("near",), "compared"), company.rate(("near", "close"), "compared"))
@@ -86,7 +87,7 @@ def examine(sums: Sums, look: int, baseline: Baseline, company: Company) -> Find
         baseline.near[1].log_p(near[1], compared, near_peers[1]),
     )
     share = np.log(2.0 / look_share(look)) - np.log(HEAD_SHARES)
-    discount = FEW_PEERS_DISCOUNT if len(company.members) < 3 else 1.0
+    discount = FEW_PEERS_DISCOUNT if company.is_thin else 1.0
     e1, e2, e3 = (float(-p - s) / discount for p, s in zip((p1, p2, p3), share, strict=True))
     strange, seen_near = sums.share("strange_01", "fresh"), near[0] / max(1.0, compared)
     strange_peers, usual_near = max(peers[0], baseline.strange[0].mean), max(near_peers[0], baseline.near[0].mean)

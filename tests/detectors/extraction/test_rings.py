@@ -1,0 +1,110 @@
+"""Rings recognise repeats, do not care how a stream was cut, and stay within their bounds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from detectors.batch import concatenate
+from detectors.extraction.rings import EXACT_REPEAT, NEAREST_RECENT, PROJECTED, Code, nearest
+
+
+def test_annotations_do_not_depend_on_how_the_stream_was_cut(kit, service):
+    batch = kit("crowd")(3, 12, 10)
+    whole = service.detector.new_memory().annotate(batch)
+    cuts = np.sort(np.random.default_rng(0).choice(len(batch), 60, replace=False))
+    memory = service.detector.new_memory()
+    parts = [memory.annotate(batch.take(piece)) for piece in np.split(np.arange(len(batch)), cuts)]
+    for name in (NEAREST_RECENT, EXACT_REPEAT):
+        cut = np.concatenate([part.annotations[name] for part in parts])
+        np.testing.assert_array_equal(cut, whole.annotations[name])
+
+
+def test_exact_repeats_are_marked_and_left_out_of_the_mean(kit, service):
+    rng = np.random.default_rng(1)
+    rows = kit("honest_rows")(rng, 3)[np.arange(60) % 3]
+    batch = service.detector.new_memory().annotate(kit("events")([rows], ["check"], rng, 1))
+    assert batch.annotations[EXACT_REPEAT].tolist() == [0.0] * 3 + [1.0] * 57
+    sums = service.detector.sketch(batch, np.array([0]))[0].keyed["clients"]["check"]
+    assert (sums[0], sums[2], sums[6]) == (60, 57, 3)
+
+
+def test_near_repeats_get_a_near_code(kit, service):
+    rng = np.random.default_rng(2)
+    rows = kit("honest_rows")(rng, 20)
+    batch = kit("events")([np.concatenate([rows, rows + 0.15])], ["walker"], rng, 1)
+    order = np.argsort(batch.timestamp)
+    codes = service.detector.new_memory().annotate(batch.take(order)).annotations[NEAREST_RECENT]
+    assert np.median(codes[20:]) <= Code.NEAR
+    assert np.median(codes[:20]) == Code.NEW
+
+
+def test_clients_do_not_see_each_other(kit, service):
+    rng = np.random.default_rng(3)
+    rows = kit("honest_rows")(rng, 30)
+    batch = kit("events")([rows, rows], ["a", "b"], rng, 1)
+    codes = service.detector.new_memory().annotate(batch).annotations[EXACT_REPEAT]
+    assert codes.sum() == 0
+
+
+def test_a_repeat_older_than_the_ring_is_new_again(kit, service):
+    rng = np.random.default_rng(4)
+    rows = np.concatenate([kit("honest_rows")(rng, 41)] * 2)
+    for capacity, expected in ((40, 0), (41, 41)):
+        memory = service.detector.new_memory(capacity=capacity)
+        batch = memory.annotate(kit("events")([rows], ["a"], np.random.default_rng(0), 1))
+        assert batch.annotations[EXACT_REPEAT].sum() == expected
+
+
+def test_memory_is_bounded_and_the_idlest_client_goes_first(kit, service):
+    rng = np.random.default_rng(5)
+    memory = service.detector.new_memory(capacity=16, max_clients=50)
+    for i in range(40):
+        rows = [kit("honest_rows")(rng, 5) for _ in range(10)]
+        memory.annotate(kit("events")(rows, [f"c{i}-{j}" for j in range(10)], rng, 1))
+        assert len(memory) <= 50
+        assert memory.nbytes <= 50 * 16 * PROJECTED * 2
+    memory.annotate(kit("events")([kit("honest_rows")(rng, 60)], ["c39-0"], rng, 1))
+    assert memory.nbytes <= 50 * 16 * PROJECTED * 2
+
+
+def test_a_hot_client_takes_under_ten_kilobytes(kit, service):
+    rng = np.random.default_rng(6)
+    memory = service.detector.new_memory()
+    memory.annotate(kit("events")([kit("honest_rows")(rng, 2_000)], ["hot"], rng, 1))
+    assert 0 < memory.nbytes <= 10_000
+
+
+def test_nothing_is_said_where_nothing_can_be_said(kit, service):
+    batch = kit("crowd")(7, 4, 2)
+    memory = service.detector.new_memory()
+    assert np.isnan(memory.annotate(replace(batch, client_id=None)).annotations[NEAREST_RECENT]).all()
+    blind = kit("without")(batch, "numeric")
+    assert np.isnan(memory.annotate(blind).annotations[NEAREST_RECENT]).all()
+    empty = batch.take(np.arange(0))
+    assert len(memory.annotate(empty).annotations[NEAREST_RECENT]) == 0
+
+
+@pytest.mark.parametrize("held", [0, 3, 20])
+def test_nearest_agrees_with_a_plain_loop(held):
+    rng = np.random.default_rng(8)
+    ring, new = (rng.normal(size=(k, PROJECTED)).astype(np.float16) for k in (held, 30))
+    everything = np.concatenate([ring, new]).astype(np.float64)
+    expected = []
+    for i in range(30):
+        before = everything[max(0, held + i - 20) : held + i]
+        gaps = np.linalg.norm(before - everything[held + i], axis=1)
+        expected.append(gaps.min() if len(gaps) else np.inf)
+    np.testing.assert_allclose(nearest(ring, new, 20), expected, rtol=1e-3)
+
+
+def test_annotating_leaves_the_batch_as_it_was(kit, service):
+    batch = kit("crowd")(9, 3, 2)
+    before = batch.numeric.copy()
+    annotated = service.detector.new_memory().annotate(batch)
+    assert annotated is not batch
+    assert dict(batch.annotations) == {}
+    np.testing.assert_array_equal(batch.numeric, before)
+    assert len(concatenate([batch])) == len(annotated)
