@@ -13,7 +13,6 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.cluster import MiniBatchKMeans
 from sklearn.covariance import ledoit_wolf
 
 from detectors.batch import FloatArray, IntArray
@@ -21,6 +20,7 @@ from detectors.extraction.vectors import VectorMap
 
 COMPONENTS = 50
 CENTROIDS = 128
+LLOYD_ROUNDS = 8
 MIN_CLASS_ROWS = 40
 SCORES = ("distance", "residual", "centroid")
 
@@ -48,9 +48,7 @@ class Space:
         values = np.maximum(values, 1e-3 * max(float(values.max()), 1e-9))
         whiten = axes / np.sqrt(values)
         white = z @ whiten
-        k = int(np.clip(len(white) // 15, 1, CENTROIDS))
-        fitted = MiniBatchKMeans(k, n_init=1, random_state=seed, batch_size=1024, max_iter=30).fit(white)
-        return cls(mean, basis, whiten, means @ whiten, np.asarray(fitted.cluster_centers_, dtype=np.float64))
+        return cls(mean, basis, whiten, means @ whiten, _centroids(white, np.random.default_rng(seed)))
 
     def whitened(self, vectors: FloatArray) -> tuple[FloatArray, FloatArray]:
         """(n, q) whitened components and (n,) squared length of what the components leave out."""
@@ -93,6 +91,21 @@ def class_means(rows: FloatArray, label: IntArray, n_classes: int) -> FloatArray
         if own.sum() >= MIN_CLASS_ROWS:
             means[c] = rows[own].mean(axis=0)
     return means
+
+
+def _centroids(white: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """(k, q) means of about fifteen rows or more each, by a few rounds of Lloyd's algorithm."""
+    k = int(np.clip(len(white) // 15, 1, CENTROIDS))
+    rows = white[rng.choice(len(white), min(len(white), 40 * k), replace=False)]
+    centroids = rows[:k].copy()
+    for _ in range(LLOYD_ROUNDS):
+        nearest = (np.einsum("ij,ij->i", centroids, centroids) - 2.0 * (rows @ centroids.T)).argmin(axis=1)
+        size = np.bincount(nearest, minlength=k)
+        order = np.argsort(nearest, kind="stable")
+        used = np.flatnonzero(size)
+        first = np.concatenate([[0], np.cumsum(size[used])[:-1]])
+        centroids[used] = np.add.reduceat(rows[order], first, axis=0) / size[used][:, None]
+    return centroids
 
 
 def _components(centred: FloatArray) -> FloatArray:

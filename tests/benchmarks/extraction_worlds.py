@@ -38,6 +38,7 @@ class World:
     honest: Callable[[np.random.Generator], Callable[[int], Rows]]
     foreign: Callable[[np.random.Generator, int], Rows]
     uniform: Callable[[np.random.Generator, int], Rows]
+    drifted: Callable[[Rows], Rows]
     step: float
     columns: tuple[str, ...]
     categories: dict[int, tuple[str, ...]] = field(default_factory=dict)
@@ -136,9 +137,22 @@ def _images(name: str, x: Rows, y: Rows, side: int, seed: int) -> World:
     def uniform(r: np.random.Generator, n: int) -> Rows:
         return r.random((n, side * side))
 
+    def drifted(rows: Rows) -> Rows:
+        return np.clip(0.25 + 0.6 * rows, 0, 1)
+
     names = tuple(f"p{i:03d}" for i in range(side * side))
     return World(
-        name, x[pool], y[pool], lambda rows: model.predict_proba(rows), embed, honest, foreign, uniform, 0.1, names
+        name,
+        x[pool],
+        y[pool],
+        lambda rows: model.predict_proba(rows),
+        embed,
+        honest,
+        foreign,
+        uniform,
+        drifted,
+        0.1,
+        names,
     )
 
 
@@ -200,6 +214,13 @@ def flights(seed: int) -> World:
         out[:, 7] = r.integers(len(dests) - 5, size=n)
         return out
 
+    def drifted(q: Rows) -> Rows:
+        out = q.copy()
+        out[:, 0] = np.minimum(out[:, 0] + 3, 23)
+        out[:, 4] = 1.5 * out[:, 4] + 30
+        out[:, 5] *= 1.2
+        return out
+
     return World(
         "flights",
         rows[pool],
@@ -209,6 +230,7 @@ def flights(seed: int) -> World:
         honest,
         foreign,
         uniform,
+        drifted,
         0.1,
         columns,
         {6: tuple(origins), 7: tuple(dests)},
