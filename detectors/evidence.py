@@ -59,7 +59,7 @@ def rate_bet(inside: FloatArray, null: float, alternative: float) -> FloatArray:
     """
     up = np.log(alternative / null)
     rest = np.log1p(-alternative) - np.log1p(-null)
-    return np.where(inside > 0, up, rest)
+    return np.asarray(np.where(inside > 0, up, rest))
 
 
 def legendre_scores(probabilities: FloatArray) -> tuple[FloatArray, FloatArray]:

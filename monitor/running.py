@@ -98,7 +98,7 @@ class Service:
 
 
 def run_loop(spec: LoopSpec, stop: threading.Event, beat: Callable[[], None]) -> None:
-    """Build and turn one loop until ``stop``, with a beat a turn; retries with doubling waits while something is away."""
+    """Build and turn one loop until ``stop``, a beat a turn; retries with doubling waits while something is away."""
     wait_s = _FIRST_RETRY_S
     while not stop.is_set():
         loop: Loop | None = None

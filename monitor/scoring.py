@@ -10,8 +10,8 @@ from typing import BinaryIO
 
 import msgspec
 import numpy as np
-from detectors.ood.detector import OodDetector
 
+from detectors.ood.detector import OodDetector
 from detectors.ood.scorer import OodScorer
 from detectors.reference import Reference
 from monitor.errors import PermanentError
