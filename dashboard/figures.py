@@ -23,7 +23,9 @@ from dashboard.theme import PALETTES, TEMPLATES, Scheme
 from monitor.queries import ReadingRow, VolumePoint
 
 MAX_POINTS = 600
-TOP_SHARE = 2.0
+MAX_POWER = 40.0
+"""Evidence is drawn up to this power of ten, or up to four times the way to an alarm if that is more."""
+TOP_SHARE = 4.0
 """Evidence is drawn up to this many times the way to an alarm."""
 
 
@@ -74,7 +76,7 @@ def alert_evidence(
     """One subject's evidence over time on a scale of powers of ten, with its alarm threshold."""
     palette = PALETTES[scheme]
     top = max([log_threshold, *(_finite(row.log_evidence) for row in readings)]) / math.log(10)
-    limit = min(top * 1.15, 4 * log_threshold / math.log(10))
+    limit = min(top * 1.08, max(4 * log_threshold / math.log(10), MAX_POWER))
     figure = _time_figure(scheme, "odds that something is wrong", spans)
     kept = peaks(readings, MAX_POINTS)
     figure.add_scatter(

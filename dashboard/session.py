@@ -159,6 +159,7 @@ def _login_page(target: str, error: str, status: int = 200) -> HTMLResponse:
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Log in · Vedette</title><link rel="icon" href="/assets/favicon.svg" type="image/svg+xml">
+<script src="/assets/scheme.js"></script>
 <link rel="stylesheet" href="/assets/vedette.css">{head}</head>
 <body class="login-body"><main class="login">{body}</main></body></html>"""
 

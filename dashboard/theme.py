@@ -107,6 +107,7 @@ def _template(palette: Palette) -> go.layout.Template:
                 "font": {"size": 11, "color": palette.dim},
                 "bgcolor": "rgba(0,0,0,0)",
             },
+            "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": palette.dim, "activecolor": palette.text},
             "bargap": 0.25,
             "dragmode": "zoom",
         }

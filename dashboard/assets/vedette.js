@@ -18,6 +18,24 @@
     window.history.replaceState(window.history.state, "", address);
   }
 
+  // ---- a server that is away, a session that has ended ----
+
+  const ask = window.fetch.bind(window);
+  window.fetch = (...request) => {
+    const ours = String((request[0] && request[0].url) || request[0]).includes("_dash-update-component");
+    return ask(...request).then(
+      (answer) => {
+        if (ours && answer.status === 401) window.location.reload();
+        if (ours) document.body.dataset.answer = answer.status >= 500 ? "none" : "some";
+        return answer;
+      },
+      (error) => {
+        if (ours) document.body.dataset.answer = "none";
+        throw error;
+      },
+    );
+  };
+
   // ---- theme ------------------------------------------------------------------------------------------------------
 
   const prefersDark = window.matchMedia("(prefers-color-scheme: dark)");

@@ -121,12 +121,19 @@ def _head(item: Head) -> html.Li:
     return html.Li(
         [
             html.Div(
-                [html.Strong(words.clean(item.title, 100)), html.Div(words.clean(item.words, 300), className="dim")]
+                [
+                    html.Strong(_capital(words.clean(item.title, 100))),
+                    html.Div(words.clean(item.words, 300), className="dim"),
+                ]
             ),
             html.Div([html.Div(odds, className="strong"), html.Div(chance, className="dim")], className="head-number"),
             panels.meter((power or 0.0) / _LOG10_FULL, "critical" if strong else "dim"),
         ]
     )
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _coordinates(items: Sequence[Coordinate]) -> Any:
@@ -212,7 +219,9 @@ def _benign(explanations: Sequence[str]) -> Any:
     if not explanations:
         return None
     items = [
-        html.Li(dmc.Checkbox(label=words.clean(text, 300), size="xs")) for text in explanations[:MAX_LINES] if text
+        html.Li(dmc.Checkbox(label=_capital(words.clean(text, 300)), size="xs"))
+        for text in explanations[:MAX_LINES]
+        if text
     ]
     said = html.P("Rule these out before you act on a person:", className="dim")
     return panels.panel("It may be harmless", [said, html.Ul(items, className="checklist")])

@@ -25,7 +25,8 @@ _WIDTHS = {
 MAX_READINGS = 20_000
 MAX_INCIDENTS = 10
 MAX_WARNINGS = 12
-MAX_COLUMNS = 40
+MAX_COLUMNS = 200
+OPEN_COLUMNS = 12
 _PARTS = (
     ("model-head", "children"),
     ("model-tiles", "children"),
@@ -308,7 +309,7 @@ def _columns(summary: Mapping[str, Any]) -> Any:
     more = html.Li(f"and {rest} more", className="dim") if rest > 0 else None
     return html.Details(
         [html.Summary(words.plural(len(columns), "column")), html.Ul([*shown, more], className="columns-list")],
-        open=True,
+        open=len(columns) <= OPEN_COLUMNS,
     )
 
 

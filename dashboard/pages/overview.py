@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -147,9 +146,7 @@ def _models(queries: Queries, models: Sequence[ModelRow], now: datetime) -> Any:
     rank = {"alarm": 0, "warning": 1, "warming": 2, "ok": 3}
     ordered = sorted(models, key=lambda row: (rank.get(row.status, 9), row.model, row.version))
     shown = ordered[:MAX_MODELS]
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        volumes = list(pool.map(lambda row: recent_volume(queries, row), shown))
-    rows = [_model(row, volume, now) for row, volume in zip(shown, volumes, strict=True)]
+    rows = [_model(row, recent_volume(queries, row), now) for row in shown]
     head = ("Model", "Status", "Unresolved", "Volume", "Events", "Last event")
     rest = len(ordered) - len(shown)
     body: list[Any] = [panels.table(head, rows, "Models", numeric=(2, 4))]

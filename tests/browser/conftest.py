@@ -91,8 +91,9 @@ def fakes() -> ModuleType:
     return _fakes()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Closed with its module: while it is open, an event loop runs in this thread and others could not run theirs."""
     if not CHROMIUM.exists():
         pytest.fail(f"{CHROMIUM} is not there: install Chromium, or leave out the tests marked browser")
     with sync_playwright() as playwright:

@@ -288,3 +288,24 @@ def test_the_token_is_asked_for_once(make_site, open_page, fakes, screenshot):
     page.reload()
     expect(page.locator("#alerts-count")).to_have_text("1 alert, 1 unresolved")
     assert [text for text in watched.complaints if "401" not in text] == []
+
+
+def test_a_server_that_is_away_is_named(make_site, open_page, fakes, screenshot):
+    site = make_site(fakes.rich(datetime.now(UTC)))
+    page = open_page().open(site.url + "/")
+    site.close()
+    page.wait_for_function("() => document.body.dataset.answer === 'none'")
+    banner = page.evaluate("getComputedStyle(document.body, '::after').content")
+    assert "Vedette does not answer" in banner
+    expect(page.locator(".incident").first).to_be_visible()
+    screenshot(page, "server-away-1440-light")
+
+
+def test_an_ended_session_leads_to_the_login(make_site, open_page, fakes):
+    site = make_site(fakes.rich(datetime.now(UTC)), token=SecretStr("s3cret-token"), session_s=3)
+    page = open_page().page
+    page.goto(site.url + "/")
+    page.get_by_label("Access token").fill("s3cret-token")
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("heading", name="Incidents")).to_be_visible()
+    page.wait_for_url("**/login?next=*")
