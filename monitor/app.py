@@ -38,7 +38,7 @@ from monitor.storage.reading import DatabaseQueries
 from monitor.storage.schema import check_schema
 from monitor.suites import SuiteBook
 from monitor.telemetry import Metrics
-from monitor.worker import Worker
+from monitor.worker import StartAt, Worker
 
 LOOPS = ("worker", "judge", "deliver")
 
@@ -155,6 +155,7 @@ class Vedette:
             metrics=self.metrics,
             clock=utc_now,
             routes=self.routes,
+            start_at=StartAt(self.settings.kafka.start) if self.settings.kafka else StartAt.EARLIEST,
         )
 
     def judge(self) -> Judge:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 
 import numpy as np
 import sqlalchemy as sa
@@ -23,9 +24,9 @@ from detectors.sketch import Sketch
 from detectors.suite import Memory, slice_by_pane
 from monitor.alerting.routing import Route
 from monitor.config import WorkerSettings
-from monitor.errors import Fenced
+from monitor.errors import Fenced, PermanentError
 from monitor.formats.base import Decoder, Rejection
-from monitor.sources.base import Partition, Record, Source
+from monitor.sources.base import Bounds, Partition, Record, Source
 from monitor.storage.engine import transaction
 from monitor.storage.gaps import record_gap
 from monitor.storage.progress import Commit, DeadLetter, Delta, claim, commit
@@ -38,6 +39,13 @@ UNWATCHED_PANE_S = 10
 _MAX_MEMORIES = 64
 
 log = structlog.get_logger(__name__)
+
+
+class StartAt(StrEnum):
+    """Where a partition starts that was never read."""
+
+    EARLIEST = "earliest"
+    LATEST = "latest"
 
 
 @dataclass
@@ -85,6 +93,7 @@ class Worker:
         metrics: Metrics,
         clock: Callable[[], datetime],
         routes: Sequence[Route] = (),
+        start_at: StartAt = StartAt.EARLIEST,
     ) -> None:
         self._source = source
         self._decoder = decoder
@@ -95,6 +104,8 @@ class Worker:
         self._metrics = metrics
         self._clock = clock
         self._routes = routes
+        self._start_at = start_at
+        self._to_start: dict[Partition, None] = {}
         self._held: dict[Partition, _Held] = {}
         self._memories: dict[tuple[str, str, str], tuple[Memory, ...]] = {}
         self._flushed_at = clock()
@@ -124,11 +135,9 @@ class Worker:
         return sum(self._commit(partition) for partition in list(self._held))
 
     def forget(self) -> None:
-        """Drop everything uncommitted and claim every partition anew: what to do after a ``TransientError``."""
-        partitions = list(self._held)
+        """Drop everything uncommitted; the next step claims every partition anew."""
+        self._to_start.update(dict.fromkeys(self._held))
         self._held.clear()
-        for partition in partitions:
-            self._start(partition)
 
     def close(self) -> None:
         """Commit and leave."""
@@ -139,23 +148,34 @@ class Worker:
 
     def _rebalance(self) -> int:
         change = self._source.assignment()
+        self._to_start.update(dict.fromkeys(change.assigned))
         for partition in change.lost:
-            self._held.pop(partition, None)
+            self._let_go(partition)
         commits = 0
         for partition in change.revoked:
             commits += self._commit(partition)
-            self._held.pop(partition, None)
-        for partition in change.assigned:
+            self._let_go(partition)
+        for partition in list(self._to_start):
             self._start(partition)
+            del self._to_start[partition]
         return commits
+
+    def _let_go(self, partition: Partition) -> None:
+        self._held.pop(partition, None)
+        self._to_start.pop(partition, None)
 
     def _start(self, partition: Partition) -> None:
         bounds = self._source.bounds(partition)
         with transaction(self._engine) as connection:
             claimed = claim(connection, partition, self._owner, self._clock())
-        offset = bounds.low if claimed.next_offset is None else claimed.next_offset
+        offset = self._first_offset(bounds) if claimed.next_offset is None else claimed.next_offset
         lost = max(0, bounds.low - offset)
         offset += lost
+        if offset > bounds.high:
+            raise PermanentError(
+                f"{partition.topic}-{partition.number} ends at {bounds.high:,}, but {offset:,} records of it were read: "
+                "the log was truncated. Give the topic a new name, or delete its row in the table partitions to start over"
+            )
         warm_from = max(bounds.low, offset - self._settings.warm_up_records)
         self._held[partition] = _Held(
             epoch=claimed.epoch,
@@ -167,6 +187,9 @@ class Worker:
         )
         self._source.seek(partition, warm_from)
         log.info("partition assigned", topic=partition.topic, partition=partition.number, offset=offset, lost=lost)
+
+    def _first_offset(self, bounds: Bounds) -> int:
+        return bounds.high if self._start_at is StartAt.LATEST else bounds.low
 
     def _take(self, held: _Held, records: Sequence[Record]) -> int:
         warm = [record for record in records if record.offset < held.warm_until]

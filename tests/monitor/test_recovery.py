@@ -17,6 +17,7 @@ from detectors.suite import fit_reference
 from monitor.alerting.book import BookPolicy
 from monitor.backtest import store_reference
 from monitor.config import JudgeSettings, WorkerSettings
+from monitor.errors import PermanentError, TransientError
 from monitor.formats.native import NativeDecoder
 from monitor.judge import Judge
 from monitor.sources.base import Partition, Record
@@ -27,7 +28,7 @@ from monitor.storage.schema import migrate
 from monitor.storage.tables import alert_transitions, alerts, dead_letters, deltas, panes, partitions, readings
 from monitor.suites import SuiteBook
 from monitor.telemetry import Metrics
-from monitor.worker import Worker
+from monitor.worker import StartAt, Worker
 from tests.monitor import streams
 
 N_EVENTS = 3_000
@@ -70,7 +71,7 @@ def log_records() -> list[Record]:
     return records
 
 
-def a_worker(engine: sa.Engine, source: MemorySource, metrics: Metrics) -> Worker:
+def a_worker(engine: sa.Engine, source: MemorySource, metrics: Metrics, start_at: StartAt = StartAt.EARLIEST) -> Worker:
     return Worker(
         source=source,
         decoder=NativeDecoder(1 << 20),
@@ -80,6 +81,7 @@ def a_worker(engine: sa.Engine, source: MemorySource, metrics: Metrics) -> Worke
         owner="test",
         metrics=metrics,
         clock=now,
+        start_at=start_at,
     )
 
 
@@ -252,4 +254,45 @@ def test_records_that_retention_deleted_are_counted_and_raise_one_alert(referenc
     assert sum(row.lost_total for row in lost) == 2 * (700 - 200)
     assert [row.kind for row in raised] == ["pipeline", "pipeline"]
     assert all(f"{row.lost_total:,} records" in " ".join(r.reason for r in raised) for row in lost)
+    engine.dispose()
+
+
+def test_a_partition_whose_start_failed_is_started_by_the_next_step(reference, tmp_path, monkeypatch) -> None:
+    engine = fresh_database(tmp_path / "v.sqlite3", reference)
+    source = MemorySource(log_records())
+    worker = a_worker(engine, source, Metrics())
+    real, failures = source.bounds, [TransientError("broker away")]
+
+    def bounds(partition):
+        if failures:
+            raise failures.pop()
+        return real(partition)
+
+    monkeypatch.setattr(source, "bounds", bounds)
+    with pytest.raises(TransientError):
+        worker.step(0.0)
+    for _ in range(20):
+        worker.step(0.0)
+    assert worker.flush() == 2
+    engine.dispose()
+
+
+def test_a_truncated_log_is_refused_with_what_to_do(reference, tmp_path) -> None:
+    engine = fresh_database(tmp_path / "v.sqlite3", reference)
+    source = MemorySource(log_records())
+    worker = a_worker(engine, source, Metrics())
+    for _ in range(20):
+        worker.step(0.0)
+    worker.flush()
+    shorter = MemorySource(log_records()[:50])
+    with pytest.raises(PermanentError, match="truncated"):
+        a_worker(engine, shorter, Metrics()).step(0.0)
+    engine.dispose()
+
+
+def test_a_new_partition_may_start_at_its_end(reference, tmp_path) -> None:
+    engine = fresh_database(tmp_path / "v.sqlite3", reference)
+    source = MemorySource(log_records())
+    worker = a_worker(engine, source, Metrics(), StartAt.LATEST)
+    assert worker.step(0.0).events == 0
     engine.dispose()
