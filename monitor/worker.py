@@ -173,8 +173,8 @@ class Worker:
         offset += lost
         if offset > bounds.high:
             raise PermanentError(
-                f"{partition.topic}-{partition.number} ends at {bounds.high:,}, but {offset:,} records of it were read: "
-                "the log was truncated. Give the topic a new name, or delete its row in the table partitions to start over"
+                f"{partition.topic}-{partition.number} ends at {bounds.high:,}, but was read up to {offset:,}: the log "
+                "was truncated. Use a topic of a new name, or delete its row in the table partitions to start over"
             )
         warm_from = max(bounds.low, offset - self._settings.warm_up_records)
         self._held[partition] = _Held(
