@@ -50,7 +50,9 @@ def run(quick: bool, seed: int) -> Report:
         rate, upper = _false_alarms(cell, runs, panes, seed)
         figures[f"false alarms / budget, {cell.name}"] = rate
         limit = 1.5 if cell.autocorrelation else 1.0
-        goals.append(Goal(f"upper 95 % limit of false alarms / budget, {cell.name}", upper, f"≤ {limit}", upper <= limit))
+        goals.append(
+            Goal(f"upper 95 % limit of false alarms / budget, {cell.name}", upper, f"≤ {limit}", upper <= limit)
+        )
     delays = _delays(quick, seed)
     figures.update(delays)
     for shift, most in ((0.5, 1_200.0), (1.0, 300.0)):

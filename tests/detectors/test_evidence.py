@@ -47,7 +47,9 @@ def test_a_tilt_bet_loses_on_every_drift_inside_its_tolerance(strength: float) -
     assert expected_ratio(tilted(MASSES, scores, strength), bet, 4) <= 1.0 + 1e-12
 
 
-@pytest.mark.parametrize(("null", "alternative", "rates"), [(0.05, 0.2, (0.0, 0.02, 0.05)), (0.4, 0.1, (0.4, 0.7, 1.0))])
+@pytest.mark.parametrize(
+    ("null", "alternative", "rates"), [(0.05, 0.2, (0.0, 0.02, 0.05)), (0.4, 0.1, (0.4, 0.7, 1.0))]
+)
 def test_a_rate_bet_loses_at_every_rate_on_the_nulls_side(null: float, alternative: float, rates: tuple[float]) -> None:
     bet = rate_bet(np.array([1.0, 0.0]), null, alternative)
     for rate in rates:
