@@ -208,7 +208,10 @@ def _signal(row: OverviewRow, now: datetime) -> html.Span:
 
 def _header() -> html.Header:
     choices = [
-        {"value": value, "label": html.Span(className=f"icon icon-{value}", title=title, **aria(label=title))}
+        {
+            "value": value,
+            "label": html.Span(className=f"scheme-icon scheme-icon-{value}", title=title, **aria(label=title)),
+        }
         for value, title in (("system", "System theme"), ("light", "Light theme"), ("dark", "Dark theme"))
     ]
     return html.Header(

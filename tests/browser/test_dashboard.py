@@ -186,7 +186,7 @@ def test_the_theme_is_chosen_and_remembered(shared_site, open_page):
     watched = open_page(scheme="light")
     page = watched.open(shared_site.url + "/alerts/a1f3c5d7e9drift")
     assert page.evaluate("document.documentElement.dataset.mantineColorScheme") == "light"
-    page.locator("#scheme-choice .icon-dark").click()
+    page.locator("#scheme-choice .scheme-icon-dark").click()
     page.wait_for_function("() => document.documentElement.dataset.mantineColorScheme === 'dark'")
     label = page.locator("#alert-evidence-graph .xtick text").first
     expect(label).to_have_css("fill", "rgb(152, 164, 181)")
