@@ -77,7 +77,7 @@ def alert_evidence(
     palette = PALETTES[scheme]
     top = max([log_threshold, *(_finite(row.log_evidence) for row in readings)]) / math.log(10)
     limit = min(top * 1.08, max(4 * log_threshold / math.log(10), MAX_POWER))
-    figure = _time_figure(scheme, "odds that something is wrong", spans)
+    figure = _time_figure(scheme, "evidence against “nothing changed”", spans)
     kept = peaks(readings, MAX_POINTS)
     figure.add_scatter(
         x=[_end(row) for row in kept],

@@ -90,12 +90,14 @@ def test_a_thief_with_an_honest_history_is_found_by_the_block_since_the_last_loo
     assert kit("accused")(readings) == {"turncoat"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [31, 32, 33])
 def test_honest_clients_are_not_accused(kit, service, seed):
     readings = service.readings(kit("crowd")(seed, 100, PANES), PANES)
     assert kit("accused")(readings) == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seed", "size"), [(41, 60), (42, 15), (43, 6)])
 def test_drift_of_all_clients_together_accuses_nobody(kit, service, seed, size):
     batch = kit("crowd")(seed, size, 20)

@@ -78,6 +78,7 @@ def test_any_cut_of_a_stream_gives_the_same_sketch(detector, seed):
         }
 
 
+@pytest.mark.slow
 def test_ordinary_traffic_stays_within_the_budget(detector):
     """40 streams of 150 panes: 6,000 panes, where the budget of this kind expects at most 0.02 alarms."""
     levels = []
@@ -98,6 +99,7 @@ def test_a_mild_drift_is_not_out_of_distribution(detector):
     assert all(reading.level is not Level.ALARM for reading in judged(detector, stream)[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("share", "within"), [(0.5, 1), (0.1, 8), (0.05, 25)])
 def test_strangers_raise_an_alarm_soon(detector, share, within):
     """Panes of 100 events, alarm budget one a week."""

@@ -58,6 +58,7 @@ def mixed(n: int, rng: np.random.Generator) -> EventBatch:
     return numbers(values, mixed={"kind": objects(kind.tolist())})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "width"), [(120, 3), (300, 20), (3_000, 6)])
 def test_p_values_of_events_like_the_reference_are_uniform(n, width):
     """Shares of p at or under alpha, pooled over references, stay near alpha."""
@@ -76,6 +77,7 @@ def test_p_values_of_events_like_the_reference_are_uniform(n, width):
         assert abs(np.mean(p_value <= alpha) - alpha) < slack, alpha
 
 
+@pytest.mark.slow
 def test_inverted_blurred_and_noisy_images_are_strange(digits):
     scorer, rest = digits
     images = rest.reshape(-1, 8, 8)
@@ -86,6 +88,7 @@ def test_inverted_blurred_and_noisy_images_are_strange(digits):
     assert np.mean(scorer.score(numbers(16 - rest)).p_value <= 0.002) > 0.95
 
 
+@pytest.mark.slow
 def test_a_held_out_digit_is_stranger_than_to_an_isolation_forest():
     data = load_digits()
     known, new = data.data[data.target != 8], data.data[data.target == 8]
@@ -97,6 +100,7 @@ def test_a_held_out_digit_is_stranger_than_to_an_isolation_forest():
     assert ours > max(0.9, theirs)
 
 
+@pytest.mark.slow
 def test_impossible_values_unseen_categories_and_missing_fields_are_strange():
     rng = np.random.default_rng(3)
     scorer = fitted(mixed(1_500, rng))
@@ -153,6 +157,7 @@ def everything(n: int, rng: np.random.Generator) -> EventBatch:
     return numbers(rng.normal(size=(n, 4)), embedding=rng.normal(size=(n, 8)), logits=rng.normal(size=(n, 3)))
 
 
+@pytest.mark.slow
 def test_missing_inputs_adapt_the_calibration_and_say_so():
     rng = np.random.default_rng(2)
     scorer = fitted(everything(1_200, rng))
@@ -209,6 +214,7 @@ def test_unknown_columns_and_empty_batches_are_scored_as_nothing():
     assert scorer.score(numbers(np.empty((0, 3)))).score.shape == (0,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sizes", [[1] * 30, [7, 600, 1, 392], [1_000]])
 def test_cutting_a_stream_does_not_change_scores(digits, sizes):
     scorer, rest = digits
@@ -234,6 +240,7 @@ def test_equal_seeds_give_equal_parts():
     assert first.facts == second.facts
 
 
+@pytest.mark.slow
 def test_a_part_keeps_at_most_two_thousand_rows():
     part = OodScorer.fit(
         numbers(np.random.default_rng(0).normal(size=(6_000, 8))),
@@ -244,6 +251,7 @@ def test_a_part_keeps_at_most_two_thousand_rows():
     assert sum(array.nbytes for array in part.arrays.values()) < 1_000_000
 
 
+@pytest.mark.slow
 def test_repeated_reference_rows_do_not_make_new_events_strange():
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(300, 5))
@@ -251,6 +259,7 @@ def test_repeated_reference_rows_do_not_make_new_events_strange():
     assert np.mean(scorer.score(numbers(rng.normal(size=(2_000, 5)))).p_value <= 0.05) < 0.09
 
 
+@pytest.mark.slow
 def test_events_that_are_few_of_a_kind_stay_ordinary():
     """Rows of low cardinality coincide by chance, in the reference and live: they are no copies."""
     shares = []

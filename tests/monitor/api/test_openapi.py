@@ -76,6 +76,7 @@ def _name(node: dict[str, Any]) -> str:
     return str(node.get("$ref", "")).rpartition("/")[2]
 
 
+@pytest.mark.slow
 @settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_reading_never_fails_whatever_is_asked(stocked: Any, operations: Any, data: st.DataObject) -> None:

@@ -409,6 +409,7 @@ def test_a_record_of_junk_makes_a_bounded_number_of_rejections(row: str) -> None
     assert (after.row, after.record.offset) == (-1, 1)
 
 
+@pytest.mark.slow
 def test_names_of_their_own_in_every_event_do_not_cost_the_square_of_memory() -> None:
     """4,000 events of 50 names each would be 800 million cells as one batch."""
     lines = [json.dumps({"model": "m", "features": {f"{i}-{j}": j for j in range(50)}}).encode() for i in range(4_000)]
