@@ -9,7 +9,7 @@ matrix holds them all.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import pairwise
 from typing import Any, Self
@@ -43,9 +43,13 @@ class Group(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NumericBins:
-    """Cut points of one numeric column: value v is in bin ``searchsorted(edges, v, side="right")``."""
+    """Cut points of one numeric column: value v is in bin ``searchsorted(edges, v, side="right")``.
+
+    ``values`` (bins - 2,) are the distinct values themselves where a column has few; empty otherwise.
+    """
 
     edges: FloatArray
+    values: FloatArray = field(default_factory=lambda: np.empty(0))
 
     @property
     def n_inner(self) -> int:
@@ -59,6 +63,9 @@ class NumericBins:
         return codes
 
     def labels(self) -> list[str]:
+        if self.values.size:
+            exact = [f"{value:.4g}" for value in self.values]
+            return [f"< {exact[0]}", *exact, f"> {exact[-1]}"]
         texts = [f"{edge:.4g}" for edge in self.edges]
         if not texts:
             return ["any"]
@@ -76,12 +83,10 @@ class NumericBins:
             gaps = np.diff(distinct)
             step = float(gaps.min()) if gaps.size else max(abs(float(distinct[0])), 1.0) * 1e-9
             inner = distinct[:-1] + gaps / 2
-            edges = np.concatenate([[distinct[0] - step / 2], inner, [distinct[-1] + step / 2]])
-        else:
-            cuts = np.quantile(present, np.arange(1, INNER - 2) / (INNER - 2), method="inverted_cdf")
-            above = np.nextafter(present[-1], np.inf)
-            edges = np.concatenate([[present[0]], cuts, [above]])
-        return cls(np.unique(edges))
+            return cls(np.concatenate([[distinct[0] - step / 2], inner, [distinct[-1] + step / 2]]), distinct)
+        cuts = np.quantile(present, np.arange(1, INNER - 2) / (INNER - 2), method="inverted_cdf")
+        above = np.nextafter(present[-1], np.inf)
+        return cls(np.unique(np.concatenate([[present[0]], cuts, [above]])))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +140,7 @@ class WatchedColumn:
         data: dict[str, Any] = {"name": self.name, "group": self.group.value}
         if isinstance(self.bins, NumericBins):
             data["edges"] = [float(edge) for edge in self.bins.edges]
+            data["values"] = [float(value) for value in self.bins.values]
         else:
             data["heavy"] = list(self.bins.heavy)
             data["rare"] = sorted(self.bins.rare)
@@ -144,7 +150,8 @@ class WatchedColumn:
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         bins: NumericBins | CategoryBins
         if "edges" in data:
-            bins = NumericBins(np.asarray(data["edges"], dtype=np.float64))
+            edges, distinct = (np.asarray(data[key], dtype=np.float64) for key in ("edges", "values"))
+            bins = NumericBins(edges, distinct)
         else:
             bins = CategoryBins(tuple(data["heavy"]), frozenset(data["rare"]))
         return cls(str(data["name"]), Group(data["group"]), bins)

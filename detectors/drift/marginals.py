@@ -50,6 +50,9 @@ _MINIMUM_EVENTS = 50
 _ONSET_LOG_EVIDENCE = float(np.log(10.0))
 _WARNING_MARGIN = float(np.log(100.0))
 _TOP_COLUMNS = 8
+_BEYOND_SD = 4.0
+_CONVINCING_LOG_EVIDENCE = float(np.log(1_000.0))
+"""A column's own evidence from which it is listed beside the leading one."""
 
 
 @dataclass(frozen=True)
@@ -185,14 +188,22 @@ class MarginalDrift:
     def _reading(self, total: float, log_evidence: FloatArray, seen: IntArray, since: float) -> Reading:
         if total < self.log_threshold - _WARNING_MARGIN:
             return self._verdict(Level.OK, total, 0.0, None, "No column has moved beyond the tolerance.", {})
-        shares = self._evidence_shares(log_evidence)
-        top = [int(c) for c in np.argsort(-shares)[:_TOP_COLUMNS] if shares[c] > 0.005]
+        by_column = self._column_evidence(log_evidence)
+        shares = np.exp(by_column - total)
+        convincing = by_column - np.log(self._column_weight()) > _CONVINCING_LOG_EVIDENCE
+        ranked = np.argsort(-by_column, kind="stable")
+        top = [int(c) for i, c in enumerate(ranked[:_TOP_COLUMNS]) if i == 0 or convincing[c]]
         changes = [self._change(c, seen[c], float(shares[c])) for c in top]
         effect = max((change["share_moved"] for change in changes[:3]), default=0.0)
         alarmed = total >= self.log_threshold and effect >= self.minimum_effect
         n_events = int(seen[0].sum())
-        detail = {"columns": changes, "n_events": n_events, "n_columns": len(self.columns)}
-        reason = _sentence(changes, n_events)
+        detail = {
+            "columns": changes,
+            "n_events": n_events,
+            "n_columns": len(self.columns),
+            "n_moved": int(convincing.sum()),
+        }
+        reason = _sentence(changes, n_events, int(convincing.sum()))
         return self._verdict(Level.ALARM if alarmed else Level.WARNING, total, effect, since, reason, detail)
 
     def _verdict(
@@ -213,12 +224,14 @@ class MarginalDrift:
             detail=detail,
         )
 
-    def _evidence_shares(self, log_evidence: FloatArray) -> FloatArray:
-        with np.errstate(divide="ignore"):
-            terms = log_evidence + np.log(self.bet_weight)
-        parts = np.exp(terms - terms.max())
-        by_column = np.bincount(self.bet_column, weights=parts, minlength=len(self.columns))
-        return np.asarray(by_column / by_column.sum())
+    def _column_evidence(self, log_evidence: FloatArray) -> FloatArray:
+        """(columns,) log of each column's part of the weighted mean."""
+        sums = np.full(len(self.columns), NO_EVIDENCE)
+        np.logaddexp.at(sums, self.bet_column, log_evidence + np.log(self.bet_weight))
+        return sums
+
+    def _column_weight(self) -> FloatArray:
+        return np.bincount(self.bet_column, weights=self.bet_weight, minlength=len(self.columns)).astype(np.float64)
 
     def _change(self, c: int, seen: IntArray, evidence_share: float) -> dict[str, Any]:
         column = self.columns[c]
@@ -310,16 +323,19 @@ def _location_shift(column: WatchedColumn, counts: IntArray, seen: IntArray) -> 
     return mean_shift(reference, current, legendre_scores(reference)[0])
 
 
-def _sentence(changes: Sequence[Mapping[str, Any]], n_events: int) -> str:
+def _sentence(changes: Sequence[Mapping[str, Any]], n_events: int, n_moved: int) -> str:
     if not changes:
         return f"The distribution of the last {n_events:,} events differs from the reference."
     words = [_words(change) for change in changes[:3]]
-    return f"Over the last {n_events:,} events " + "; ".join(words) + "."
+    more = f"; {n_moved - len(words)} more columns moved" if n_moved > len(words) else ""
+    return f"Over the last {n_events:,} events " + "; ".join(words) + more + "."
 
 
 def _words(change: Mapping[str, Any]) -> str:
     moved = f"{100 * change['share_moved']:.0f} % of its traffic moved"
     if change["effect_unit"] == "sd" and abs(change["effect"]) >= 0.1:
         direction = "rose" if change["effect"] > 0 else "fell"
+        if abs(change["effect"]) > _BEYOND_SD:
+            return f"{change['name']} {direction} beyond all that the reference knew ({moved})"
         return f"{change['name']} {direction} by {abs(change['effect']):.1f} sd ({moved})"
     return f"{change['name']} changed ({moved})"
