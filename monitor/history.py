@@ -60,7 +60,12 @@ def read_batches(
 
 
 def reference_from_file(
-    files: Sequence[Path], model: str, version: str | None, seed: int, pane_s: int | None = None
+    files: Sequence[Path],
+    model: str,
+    version: str | None,
+    seed: int,
+    pane_s: int | None = None,
+    progress: Callable[[int], None] = lambda _records: None,
 ) -> Reference:
     """A reference from a log of ordinary events, or one that ``vedette reference fit --output`` saved.
 
@@ -76,7 +81,7 @@ def reference_from_file(
         except ValueError as error:
             raise PermanentError(f"{files[0]}: {error}") from error
     counts = ReadCounts()
-    batches = list(read_batches(files, model, counts))
+    batches = list(read_batches(files, model, counts, progress))
     chosen = [batch for batch in batches if version is None or batch.version == version]
     if not chosen:
         raise PermanentError(_nothing_found(files, model, version, counts, batches))

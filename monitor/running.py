@@ -7,6 +7,7 @@ database says it was. ``PermanentError`` ends the whole service; it is never ret
 from __future__ import annotations
 
 import contextlib
+import queue
 import signal
 import threading
 import time
@@ -49,9 +50,9 @@ class Service:
     """Loops in threads, until ``stop`` is set or one of them meets what only a person can change."""
 
     def __init__(self, specs: Sequence[LoopSpec]) -> None:
-        self._specs = specs
         self._stop = threading.Event()
-        self._failure: BaseException | None = None
+        # Unlike an event, this queue may be put to by a signal handler that interrupts the very wait for it.
+        self._endings: queue.SimpleQueue[signal.Signals | BaseException] = queue.SimpleQueue()
         self._turned_at = {spec.name: time.monotonic() for spec in specs}
         self._threads = [
             threading.Thread(target=self._guard, args=(spec,), name=f"vedette-{spec.name}", daemon=True)
@@ -62,24 +63,29 @@ class Service:
         for thread in self._threads:
             thread.start()
 
-    def stop(self, timeout_s: float = 30.0) -> None:
-        """Let every loop finish its step and commit; bounded by ``timeout_s`` each."""
+    def wait(self) -> signal.Signals:
+        """Block until the service is to end; returns the signal that said so, or raises what a loop raised."""
+        ending = self._endings.get()
+        if isinstance(ending, BaseException):
+            raise ending
+        return ending
+
+    def request_stop(self, reason: signal.Signals) -> None:
+        """Let ``wait`` return; may be called by a signal handler."""
+        self._endings.put(reason)
+
+    def stop(self, timeout_s: float = 20.0) -> None:
+        """Let every loop finish its step and commit; returns after ``timeout_s`` whatever they do."""
         self._stop.set()
+        deadline = time.monotonic() + timeout_s
         for thread in self._threads:
-            thread.join(timeout_s)
-
-    def wait(self) -> None:
-        """Block until a loop fails or ``stop`` is called; raises what the loop raised."""
-        self._stop.wait()
-        if self._failure is not None:
-            raise self._failure
-
-    def request_stop(self) -> None:
-        self._stop.set()
+            thread.join(max(0.0, deadline - time.monotonic()))
+            if thread.is_alive():
+                log.warning(f"{thread.name} did not end within {timeout_s:g} s; what it held is read again")
 
     def probes(self) -> dict[str, Callable[[], None]]:
         """Per loop a call that raises when it has not turned for two minutes: stuck, and only a restart mends it."""
-        return {spec.name: partial(self._probe, spec.name) for spec in self._specs}
+        return {name: partial(self._probe, name) for name in self._turned_at}
 
     def _probe(self, name: str) -> None:
         silent_s = time.monotonic() - self._turned_at[name]
@@ -93,8 +99,7 @@ class Service:
         try:
             run_loop(spec, self._stop, partial(self._beat, spec.name))
         except BaseException as error:
-            self._failure = self._failure or error
-            self._stop.set()
+            self._endings.put(error)
 
 
 def run_loop(spec: LoopSpec, stop: threading.Event, beat: Callable[[], None]) -> None:
@@ -112,7 +117,7 @@ def run_loop(spec: LoopSpec, stop: threading.Event, beat: Callable[[], None]) ->
                 wait_s = _FIRST_RETRY_S
             loop.close()
         except TransientError as error:
-            log.warning(f"{spec.name}: {error}; trying again", retry_in_s=wait_s)
+            log.warning(f"{spec.name}: {error}", retry_in_s=wait_s)
             if loop is not None:
                 with contextlib.suppress(TransientError):
                     loop.close()
@@ -122,13 +127,20 @@ def run_loop(spec: LoopSpec, stop: threading.Event, beat: Callable[[], None]) ->
 
 @contextlib.contextmanager
 def stopping_on_signals(service: Service) -> Iterator[None]:
-    """SIGINT and SIGTERM ask the service to stop; the old handlers come back afterwards."""
-    wanted = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in wanted}
-    for number in wanted:
-        signal.signal(number, lambda _number, _frame: service.request_stop())
+    """SIGINT and SIGTERM ask the service to stop, once: a second one does what it does without us."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def ask(number: int, _frame: object) -> None:
+        restore()
+        service.request_stop(signal.Signals(number))
+
+    for number in before:
+        signal.signal(number, ask)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        restore()

@@ -1,0 +1,33 @@
+"""Arguments and options that several commands have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from monitor.config import Settings, load_settings
+from monitor.telemetry import configure_logging
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="TOML settings file; default $VEDETTE_CONFIG, else ./vedette.toml if there."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+LogsArgument = Annotated[
+    list[Path], typer.Argument(help="Logs: NDJSON, CSV or Parquet, gzip allowed; read in the order given.")
+]
+ModelOption = Annotated[str, typer.Option("--model", "-m", help="Name of the model, as its events carry it.")]
+SeedOption = Annotated[int, typer.Option(min=0, help="Seed of everything random in fitting.")]
+
+
+def settings_of(config: Path | None) -> Settings:
+    """The settings, with log lines from here on in the form they ask for.
+
+    Raises:
+        SettingsError: something is wrong with them; lists every fault.
+    """
+    settings = load_settings(config)
+    configure_logging(settings.log_format)
+    return settings

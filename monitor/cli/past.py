@@ -1,0 +1,127 @@
+"""Commands over logs of the past: judge them again, score them, feed them to a running system."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from detectors.budget import parse_alarm_budget
+from monitor.alerting.public import transition_line
+from monitor.backtest import backtest as run_backtest
+from monitor.cli.options import JsonOption, LogsArgument, ModelOption, SeedOption
+from monitor.cli.output import check_output, new_file, print_json, progress_bar, say, warn
+from monitor.formats.native import NativeDecoder
+from monitor.history import MAX_RECORD_BYTES, reference_from_file
+from monitor.posting import post_logs
+from monitor.scoring import score_logs
+from monitor.sources.files import FileSource
+
+app = typer.Typer()
+
+ReferenceOption = Annotated[
+    Path,
+    typer.Option(
+        "--reference", "-r", help="A log of ordinary events, or a reference saved by `reference fit --output`."
+    ),
+]
+
+
+def _alarms_per_week(text: str) -> float:
+    try:
+        return parse_alarm_budget(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+@app.command()
+def backtest(
+    logs: LogsArgument,
+    reference: ReferenceOption,
+    model: ModelOption,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where alert transitions go, one JSON a line.")],
+    alarm_budget: Annotated[
+        float, typer.Option(parser=_alarms_per_week, metavar="BUDGET", help="Expected false alarms, as in 0.5/day.")
+    ] = "1/week",  # type: ignore[assignment]  # what the parser is given
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what would have been raised: the production path over a log of the past."""
+    check_output(output, [*logs, reference])
+    with progress_bar("Learning") as advance:
+        fitted = reference_from_file([reference], model, None, seed, progress=advance)
+    with progress_bar("Judging") as advance:
+        source = FileSource(logs, default_model=model)
+        report = run_backtest(source, NativeDecoder(MAX_RECORD_BYTES), fitted, model, alarm_budget, advance)
+    with new_file(output) as file:
+        for change in report.changes:
+            file.write(json.dumps(transition_line(change), allow_nan=False).encode() + b"\n")
+    summary = {
+        "records": report.records,
+        "events": report.events,
+        "panes": report.panes,
+        "rejected": dict(report.rejected),
+        "pane_s": fitted.pane_s,
+        "transitions": len(report.changes),
+        "alerts": len({change.incident.id for change in report.changes}),
+        "not_watched": dict(fitted.unfit),
+    }
+    if as_json:
+        print_json(summary)
+    else:
+        say(
+            f"{report.events:,} events in {report.panes:,} panes of {fitted.pane_s} s: "
+            f"{summary['alerts']} alerts, {summary['transitions']} transitions in {output}"
+        )
+    warn_of_gaps(model, report.events, report.rejected)
+    for name, reason in fitted.unfit.items():
+        warn("Not watched:", f"{name}: {reason}")
+
+
+@app.command()
+def score(
+    logs: LogsArgument,
+    reference: ReferenceOption,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where scores go, one JSON a line and event.")],
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Name of the model; default: the only one in the reference.")
+    ] = None,
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Score every event of a log: how far out of the reference's distribution it is."""
+    check_output(output, [*logs, reference])
+    with progress_bar("Scoring") as advance, new_file(output) as file:
+        report = score_logs(logs, reference, model, seed, file, advance)
+    if as_json:
+        print_json({"model": report.model, "events": report.events, "rejected": dict(report.rejected)})
+    else:
+        say(f"{report.events:,} events of {report.model!r} scored in {output}")
+    warn_of_gaps(report.model, report.events, report.rejected)
+
+
+@app.command()
+def replay(
+    logs: LogsArgument,
+    url: Annotated[str, typer.Option(help="Address of a running Vedette.")] = "http://127.0.0.1:8050",
+    token: Annotated[str | None, typer.Option(envvar="VEDETTE_WEB__TOKEN", help="Its token.")] = None,
+    model: Annotated[str, typer.Option("--model", "-m", help="Model of events that name none.")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Feed a log into a running system through its API."""
+    with progress_bar("Posting") as advance:
+        sent = post_logs(logs, url, token, model, advance)
+    if as_json:
+        print_json({"accepted": sent.accepted, "rejected": sent.rejected})
+    else:
+        say(f"{sent.accepted:,} events accepted, {sent.rejected:,} rejected.")
+
+
+def warn_of_gaps(model: str, events: int, rejected: Mapping[str, int]) -> None:
+    if rejected:
+        warn("Rejected rows:", ", ".join(f"{reason} {n:,}" for reason, n in rejected.items()))
+    if not events:
+        warn("Nothing to do:", f"the log holds no event of model {model!r}.")

@@ -1,0 +1,143 @@
+"""``vedette reference``: learn what normal looks like, and choose which of it to judge with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+import typer
+
+from detectors.reference import Reference, reference_id
+from monitor.backtest import store_reference
+from monitor.cli.options import ConfigOption, JsonOption, LogsArgument, ModelOption, SeedOption, settings_of
+from monitor.cli.output import check_output, fail, new_file, print_json, print_line, print_table, progress_bar, say
+from monitor.history import reference_from_file
+from monitor.storage.engine import create_engine, reading, transaction
+from monitor.storage.references import StoredReference, activate_reference, list_references
+from monitor.storage.schema import check_schema
+
+app = typer.Typer()
+commands = typer.Typer(help="What normal looks like, for each model.", no_args_is_help=True)
+app.add_typer(commands, name="reference")
+
+IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Id from `vedette reference list`.")]
+
+
+@commands.command()
+def fit(
+    files: LogsArgument,
+    model: ModelOption,
+    version: Annotated[
+        str | None, typer.Option(help="Take only this version, and serve only it; default: all versions.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the reference to a file instead of the database.")
+    ] = None,
+    pane_s: Annotated[
+        int | None, typer.Option(min=1, help="Pane width in seconds; default: from the event rate.")
+    ] = None,
+    activate: Annotated[bool, typer.Option(help="Judge with it from now on.")] = True,
+    seed: SeedOption = 0,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Learn what normal looks like from a log of ordinary events."""
+    engine = None if output else _engine(config)
+    if output:
+        check_output(output, files)
+    with progress_bar("Reading") as advance:
+        reference = reference_from_file(files, model, version, seed, pane_s, advance)
+    if engine is not None:
+        identity = store_reference(engine, reference, datetime.now(UTC), activate=activate)
+    else:
+        assert output is not None
+        identity = _write(reference, output)
+    _print_facts(reference.summary() | {"id": identity}, as_json)
+
+
+@commands.command("list")
+def list_all(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """All references by model and version, newest first."""
+    rows = _stored(_engine(config))
+    if as_json:
+        print_json([_listed(row) for row in rows])
+        return
+    print_table(
+        ("id", "model", "version", "active", "events", "pane", "created"),
+        [
+            (
+                r.id,
+                r.model,
+                r.version or "(any)",
+                "yes" if r.active else "",
+                f"{r.n_events:,}",
+                f"{r.pane_s} s",
+                f"{r.created_at:%Y-%m-%d %H:%M}",
+            )
+            for r in rows
+        ],
+    )
+
+
+@commands.command()
+def show(identity: IdArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """The facts of one reference."""
+    found = [row for row in _stored(_engine(config)) if row.id == identity]
+    if not found:
+        fail(f"there is no reference {identity!r}: `vedette reference list` shows which there are")
+    _print_facts({**found[0].summary, **_listed(found[0])}, as_json)
+
+
+@commands.command()
+def activate(identity: IdArgument, config: ConfigOption = None) -> None:
+    """Judge with this reference from now on."""
+    with transaction(_engine(config)) as connection:
+        activate_reference(connection, identity)
+    say(f"Reference {identity} is active.")
+
+
+def _engine(config: Path | None) -> sa.Engine:
+    engine = create_engine(settings_of(config).database.url, "reference")
+    check_schema(engine)
+    return engine
+
+
+def _stored(engine: sa.Engine) -> list[StoredReference]:
+    with reading(engine) as connection:
+        return list(list_references(connection))
+
+
+def _write(reference: Reference, output: Path) -> str:
+    data = reference.to_bytes()
+    with new_file(output) as file:
+        file.write(data)
+    return reference_id(data)
+
+
+def _listed(row: StoredReference) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "model": row.model,
+        "version": row.version,
+        "active": row.active,
+        "n_events": row.n_events,
+        "pane_s": row.pane_s,
+        "created_at": row.created_at.isoformat(),
+    }
+
+
+def _print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(facts)
+        return
+    version = f", version {facts['version']!r}" if facts["version"] else ""
+    print_line(f"Reference {facts['id']} of {facts['model']!r}{version}")
+    print_line(f"  {facts['n_events']:,} events of {facts['n_clients']:,} clients, panes of {facts['pane_s']} s")
+    print_line(f"  Watched: {', '.join(facts['detectors']) or 'nothing'}")
+    for name, reason in facts["unfit"].items():
+        print_line(f"  Not watched: {name}: {reason}")
+    if "active" in facts:
+        print_line("  Active" if facts["active"] else "  Not active")
