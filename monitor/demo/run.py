@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 from pydantic import AnyHttpUrl, SecretStr
 from rich.console import Console
 
@@ -28,8 +29,8 @@ from monitor.api.server import RunningServer
 from monitor.app import Vedette
 from monitor.backtest import store_reference
 from monitor.config import DatabaseSettings, JudgeSettings, Settings, WebhookSettings, WebSettings, WorkerSettings
-from monitor.delivery.receiver import WebhookReceiver
-from monitor.demo.story import AlertStory, PhaseStory, Summary, verdicts_on
+from monitor.delivery.receiver import Posted, WebhookReceiver
+from monitor.demo.story import AlertStory, PhaseStory, Receipt, Summary, verdicts_on
 from monitor.demo.telling import Telling
 from monitor.demo.traffic import EVENTS_PER_S, VERSION, Chunk, DigitService, Phase, Script
 from monitor.formats.native import NativeDecoder
@@ -175,17 +176,22 @@ class _Play:
             self._delivery.step(datetime.now(UTC))
 
     def _summary(self) -> Summary:
-        posts = len(self._receiver.posted)
+        receipts = [_receipt(posted) for posted in self._receiver.posted]
         return Summary(
             events=self._events,
             seconds=time.monotonic() - self._started,
             peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
             phases=tuple(self._phases.values()),
             alerts=tuple(self._alerts),
-            webhook_posts=posts,
+            receipts=receipts,
             thief=self._service.thief_id,
-            verdicts=verdicts_on(self._alerts, self._service.thief_id, posts),
+            verdicts=verdicts_on(self._alerts, self._service.thief_id, receipts),
         )
+
+
+def _receipt(posted: Posted) -> Receipt:
+    body = msgspec.json.decode(posted.body)
+    return Receipt(posted.headers["webhook-id"], body["alert_id"], body["transition"], posted.status)
 
 
 def _event_time_start() -> float:

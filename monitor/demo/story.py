@@ -38,6 +38,16 @@ class AlertStory:
 
 
 @dataclass(frozen=True, slots=True)
+class Receipt:
+    """One notification as the webhook receiver got it."""
+
+    webhook_id: str
+    alert_id: str
+    transition: str
+    answered: int
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """The whole run."""
 
@@ -46,7 +56,7 @@ class Summary:
     peak_memory_mb: float
     phases: Sequence[PhaseStory]
     alerts: Sequence[AlertStory]
-    webhook_posts: int
+    receipts: Sequence[Receipt]
     thief: str
     verdicts: Sequence[tuple[str, bool]]
 
@@ -74,14 +84,14 @@ class Summary:
                 }
                 for alert in self.alerts
             ],
-            "webhook_posts": self.webhook_posts,
+            "receipts": [asdict(receipt) for receipt in self.receipts],
             "thief": self.thief,
             "promises": [{"promise": words, "kept": kept} for words, kept in self.verdicts],
             "as_promised": self.as_promised,
         }
 
 
-def verdicts_on(alerts: Sequence[AlertStory], thief: str, webhook_posts: int) -> list[tuple[str, bool]]:
+def verdicts_on(alerts: Sequence[AlertStory], thief: str, receipts: Sequence[Receipt]) -> list[tuple[str, bool]]:
     """The demo's promises in words, and whether this run kept each."""
     quiet = not [alert for alert in alerts if alert.phase is Phase.HONEST]
     verdicts = [("no alert in the honest stretch", quiet)]
@@ -90,5 +100,6 @@ def verdicts_on(alerts: Sequence[AlertStory], thief: str, webhook_posts: int) ->
         verdicts.append((f"one {kind} incident, in the {phase.value} stretch", [a.phase for a in found] == [phase]))
     named = [alert.subject_id for alert in alerts if alert.kind == "extraction"]
     verdicts.append(("the thief is named", named == [thief]))
-    verdicts.append(("every alert reached the webhook", webhook_posts >= len(alerts) > 0))
+    told = {receipt.alert_id for receipt in receipts if receipt.transition == "opened" and receipt.answered == 204}
+    verdicts.append(("every alert reached the webhook", told == {alert.alert_id for alert in alerts} != set()))
     return verdicts

@@ -62,9 +62,14 @@ class Telling:
             self._console.print(f"  {'[green]✓[/]' if kept else '[bold red]✗[/]'} {words}")
         self._console.print(
             f"{summary.events:,} events in {summary.seconds:.0f} s, {summary.peak_memory_mb:.0f} MB, "
-            f"{summary.webhook_posts} notifications received by the webhook.",
+            f"{len(summary.receipts)} notifications received by the webhook:",
             highlight=False,
         )
+        for receipt in summary.receipts:
+            line = (
+                f"  {receipt.webhook_id[:12]}  alert {receipt.alert_id[:12]} {receipt.transition}: {receipt.answered}"
+            )
+            self._console.print(line, highlight=False)
 
     def linger(self, url: str) -> None:
         self._say(f"The dashboard stays up at [link={url}]{url}[/link]; Ctrl-C ends the demo.")

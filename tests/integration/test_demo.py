@@ -23,5 +23,6 @@ def test_the_headless_demo_tells_its_story(seed: int) -> None:
     assert [alert["kind"] for alert in summary["alerts"]] == ["drift", "ood", "extraction"]
     assert summary["alerts"][2]["subject"] == {"type": "client", "id": summary["thief"]}
     assert summary["events"] == sum(phase["events"] for phase in summary["phases"]) == 42_000
-    assert summary["webhook_posts"] >= 3
+    assert {receipt["answered"] for receipt in summary["receipts"]} == {204}
+    assert len(summary["receipts"]) >= 3
     assert summary["peak_memory_mb"] < 1_000
