@@ -33,6 +33,7 @@ from detectors.drift.values import (
     PREDICTION,
     Projection,
     Values,
+    answered,
     feature_values,
     joint_rows,
     joint_sources,
@@ -79,6 +80,7 @@ class MarginalDrift:
     @classmethod
     def fit(cls, reference: EventBatch, schema: Schema, pane_s: float, seed: int) -> Part | Unfit:
         """Bins, counts and overdispersion of every column; needs at least 50 events."""
+        reference = reference.take(answered(reference))
         if len(reference) < _MINIMUM_EVENTS:
             return Unfit(f"the reference has {len(reference)} events; drift needs at least {_MINIMUM_EVENTS}")
         projections = {}
@@ -146,9 +148,16 @@ class MarginalDrift:
         codes = code_matrix(self.columns, self._values(batch))
         n_columns = len(self.columns)
         flat = codes + np.arange(n_columns) * N_BINS
+        counted = answered(batch)
         ends = np.append(starts[1:], len(batch))
         return [
-            Sketch({"bins": np.bincount(flat[a:b].ravel(), minlength=n_columns * N_BINS).reshape(n_columns, N_BINS)})
+            Sketch(
+                {
+                    "bins": np.bincount(flat[a:b][counted[a:b]].ravel(), minlength=n_columns * N_BINS).reshape(
+                        n_columns, N_BINS
+                    )
+                }
+            )
             for a, b in zip(starts, ends, strict=True)
         ]
 

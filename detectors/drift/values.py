@@ -85,6 +85,17 @@ class Projection:
         return cls(mean, scale, directions)
 
 
+def answered(batch: EventBatch) -> NDArray[np.bool_]:
+    """(n,) whether an event logs an input or an output at all; a label that comes alone, later, does not."""
+    seen = np.zeros(len(batch), dtype=np.bool_)
+    for rows in (batch.numeric, batch.embedding, batch.logits, batch.probabilities):
+        if rows is not None and rows.size:
+            seen |= ~np.isnan(rows).all(axis=1)
+    for values in (*batch.mixed.values(), *([] if batch.prediction is None else [batch.prediction])):
+        seen |= np.array([value is not None for value in values], dtype=np.bool_)
+    return seen
+
+
 def feature_values(batch: EventBatch, schema: Schema) -> Values:
     """Name → values of every feature that is not an identifier."""
     names = schema.names(Role.NUMERIC)

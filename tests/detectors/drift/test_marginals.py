@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -150,3 +152,18 @@ def test_evidence_resets_after_an_alarm_and_rises_again_while_the_drift_lasts() 
     alarms = [i for i, reading in enumerate(readings) if reading.level is Level.ALARM]
     assert len(alarms) > 5
     assert readings[0].subject == MODEL
+
+
+def test_labels_that_come_alone_are_not_missing_features() -> None:
+    rng = np.random.default_rng(6)
+    detector = fitted(stream(rng, 3_000))
+    live = stream(rng, 5_000)
+    alone = rng.random(len(live)) < 0.4
+    numeric, colour, prediction = live.numeric.copy(), live.mixed["colour"].copy(), live.prediction.copy()
+    numeric[alone] = np.nan
+    colour[alone] = None
+    prediction[alone] = None
+    label = np.full(len(live), None, dtype=object)
+    label[alone] = "yes"
+    late = replace(live, numeric=numeric, mixed={"colour": colour}, prediction=prediction, label=label)
+    assert all(reading.level is Level.OK for reading in judged(detector, late))
