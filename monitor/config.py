@@ -5,50 +5,101 @@ All faults are reported together, each with its key and what is allowed. Secrets
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import (
+    AnyHttpUrl,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from detectors.base import Kind
 from detectors.budget import parse_alarm_budget
 from monitor.errors import SettingsError
+from monitor.settings_faults import Variable, faults_of
+
+_PREFIX = "VEDETTE_"
+_NO_SETTING = re.compile(
+    # Kubernetes links services through the environment: one named vedette gives VEDETTE_SERVICE_HOST and more.
+    rf"{_PREFIX}(CONFIG|TEST_\w+|([A-Z0-9]+_)*(SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?))"
+)
+
+
+def _listed(value: object) -> object:
+    """Text with commas is a list: in the environment there is nothing else."""
+    return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
+
+
+_SERVER = r"\s*[^\s,:/]+(:\d{1,5})?\s*"
+_Text = Annotated[str, Field(min_length=1)]
+_Secret = Annotated[SecretStr, Field(min_length=1)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class DatabaseSettings(_Section):
-    url: str = "sqlite:///vedette.sqlite3"
+    url: Annotated[str, Field(repr=False)] = "sqlite:///vedette.sqlite3"
     """SQLAlchemy URL: ``sqlite:///PATH`` (embedded) or ``postgresql://USER:PASSWORD@HOST/NAME``."""
 
     @field_validator("url")
     @classmethod
-    def _known_dialect(cls, value: str) -> str:
+    def _readable_url(cls, value: str) -> str:
+        """Says nothing of what is in the URL: where a password is not escaped, any part may hold some of it."""
         if not value.startswith(("sqlite:///", "postgresql://", "postgresql+psycopg://")):
             raise ValueError("must start with sqlite:/// or postgresql://")
+        try:
+            parts = urlsplit(value)
+            readable = parts.port != 0 and "@" not in parts.netloc.rpartition("@")[0]
+        except ValueError:
+            readable = False
+        if not readable:
+            raise ValueError(
+                "must name host, port and database as in postgresql://HOST:5432/NAME, and special characters of user "
+                "name and password as %40 for @, %2F for /, %3A for :"
+            )
         return value
 
 
 class KafkaSettings(_Section):
-    bootstrap_servers: str
-    topics: tuple[str, ...] = ("inference-logs",)
-    group_id: str = "vedette"
-    group_instance_id: str | None = None
+    bootstrap_servers: Annotated[
+        str, Field(pattern=rf"^{_SERVER}(,{_SERVER})*$", description="HOST:PORT, several with commas between")
+    ]
+    topics: Annotated[tuple[_Text, ...], Field(min_length=1), BeforeValidator(_listed)] = ("inference-logs",)
+    group_id: _Text = "vedette"
+    group_instance_id: _Text | None = None
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
-    sasl_username: str | None = None
-    sasl_password: SecretStr | None = None
+    sasl_username: _Text | None = None
+    sasl_password: _Secret | None = None
     ssl_cafile: Path | None = None
     ssl_certfile: Path | None = None
     ssl_keyfile: Path | None = None
     start: Literal["earliest", "latest"] = "earliest"
     """Where a partition starts that Vedette has never read."""
+
+    @model_validator(mode="after")
+    def _complete_sasl(self) -> Self:
+        names = ("sasl_mechanism", "sasl_username", "sasl_password")
+        missing = [name for name in names if getattr(self, name) is None]
+        if self.security_protocol.startswith("SASL") and missing:
+            raise ValueError(f"security_protocol {self.security_protocol} needs {', '.join(missing)} too")
+        return self
 
 
 class WorkerSettings(_Section):
@@ -72,11 +123,11 @@ class JudgeSettings(_Section):
 
 
 class WebSettings(_Section):
-    host: str = "127.0.0.1"
+    host: _Text = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8_050
     public_url: AnyHttpUrl | None = None
     """Where people reach the dashboard; used for links in notifications."""
-    token: SecretStr | None = None
+    token: _Secret | None = None
     """When set, the API wants it as a bearer token and the dashboard asks for it once."""
     max_body_bytes: Annotated[int, Field(ge=1_024, le=256 << 20)] = 8 << 20
 
@@ -88,10 +139,10 @@ class Severity(StrEnum):
 
 
 class _Destination(_Section):
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="a-z, 0-9, - and _, up to 63")]
     min_severity: Severity = Severity.INFO
     send_resolved: bool = True
-    kinds: tuple[str, ...] = ()
+    kinds: Annotated[tuple[Kind, ...], BeforeValidator(_listed)] = ()
     """Alert kinds to send; empty sends all."""
     allow_private_addresses: bool = False
     """Let this destination be on a loopback, private or link-local address."""
@@ -100,30 +151,22 @@ class _Destination(_Section):
 
 class WebhookSettings(_Destination):
     type: Literal["webhook"]
-    url: AnyHttpUrl
-    secret: SecretStr | None = None
+    url: Annotated[AnyHttpUrl, Field(repr=False)]
+    secret: _Secret | None = None
     """Standard Webhooks secret: ``whsec_`` and base64 of 24 to 64 bytes."""
 
 
 class SlackSettings(_Destination):
     type: Literal["slack"]
-    url: SecretStr
+    url: _Secret
     """Incoming-webhook URL; a secret, since whoever has it can post."""
 
 
 DestinationSettings = Annotated[WebhookSettings | SlackSettings, Field(discriminator="type")]
 
 
-class Settings(BaseSettings):
+class Settings(_Section):
     """Everything that can be set, with defaults that work on one machine without any service."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="VEDETTE_",
-        env_nested_delimiter="__",
-        extra="forbid",
-        frozen=True,
-        nested_model_default_partial_update=True,
-    )
 
     alarm_budget: str = "1/week"
     """Expected false alarms per model version: ``1/week``, ``0.5/day``, …"""
@@ -154,42 +197,74 @@ class Settings(BaseSettings):
     def alarms_per_week(self) -> float:
         return parse_alarm_budget(self.alarm_budget)
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return env_settings, init_settings
 
-
-def load_settings(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Settings:
+def load_settings(path: Path | None, environment: Mapping[str, str] = os.environ) -> Settings:
     """Read the settings once, at start.
 
     Args:
         path: TOML file; None reads ``$VEDETTE_CONFIG`` or, failing that, ``vedette.toml`` if it is there.
 
     Raises:
-        SettingsError: the file cannot be read, or any value is wrong; lists every fault.
+        SettingsError: the file cannot be read, or any value is wrong; lists every fault, quotes no value.
     """
-    values: dict[str, Any] = {}
-    chosen = path or (Path(os.environ["VEDETTE_CONFIG"]) if os.environ.get("VEDETTE_CONFIG") else None)
+    named = environment.get(f"{_PREFIX}CONFIG")
+    chosen = path or (Path(named) if named else None)
     if chosen is None and Path("vedette.toml").is_file():
         chosen = Path("vedette.toml")
-    if chosen is not None:
-        try:
-            values = tomllib.loads(chosen.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise SettingsError([f"{chosen}: {error}"]) from error
+    variables = _variables(environment)
+    values: Any = _file_values(chosen) if chosen else {}
+    for variable in variables:
+        values = _with(values, variable.keys, variable.value)
     try:
-        return Settings(**{**values, **(overrides or {})})
+        return Settings.model_validate(values)
     except ValidationError as error:
-        raise SettingsError([_fault(item) for item in error.errors()]) from error
+        raise SettingsError(faults_of(error, Settings.model_json_schema(), variables)) from None
 
 
-def _fault(item: Any) -> str:
-    key = ".".join(str(part) for part in item["loc"]) or "settings"
-    return f"{key}: {item['msg']}"
+def _file_values(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise SettingsError([f"{path}: no such file; check --config or {_PREFIX}CONFIG"]) from None
+    except OSError as error:
+        raise SettingsError([f"{path}: {error.strerror}; check the file and its permissions"]) from None
+    except UnicodeDecodeError as error:
+        raise SettingsError([f"{path}: not UTF-8 ({error.reason}); save it as UTF-8"]) from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError([f"{path}: not TOML: {error}"]) from None
+
+
+def _variables(environment: Mapping[str, str]) -> list[Variable]:
+    """Variables that are settings, those of whole sections before those of single keys."""
+    ours = [
+        Variable(name, tuple(name.removeprefix(_PREFIX).lower().split("__")), _decoded(text))
+        for name, text in environment.items()
+        if name.startswith(_PREFIX) and not _is_foreign(name, text)
+    ]
+    return sorted(ours, key=lambda variable: (len(variable.keys), variable.name))
+
+
+def _is_foreign(name: str, text: str) -> bool:
+    linked = name.endswith("_PORT") and "__" not in name and "://" in text
+    return linked or _NO_SETTING.fullmatch(name) is not None
+
+
+def _decoded(text: str) -> Any:
+    """Lists and tables as JSON; what is none stays text, and is named as a fault where text is not allowed."""
+    if not text.startswith(("[", "{")):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _with(given: Any, keys: Sequence[str], value: Any) -> Any:
+    """``given`` with ``value`` at ``keys``; a number chooses among the items of a list that is there."""
+    if not keys:
+        return {**given, **value} if isinstance(given, Mapping) and isinstance(value, Mapping) else value
+    key, *rest = keys
+    if isinstance(given, list) and key.isdecimal() and int(key) < len(given):
+        return [_with(item, rest, value) if i == int(key) else item for i, item in enumerate(given)]
+    table = dict(given) if isinstance(given, Mapping) else {}
+    return {**table, key: _with(table.get(key), rest, value)}

@@ -43,9 +43,9 @@ def kafka_errors(servers: str, doing: str) -> Iterator[None]:
     except _REFUSED as error:
         raise PermanentError(f"Kafka at {servers} refused us while {doing}: {error}; correct [kafka]") from error
     except errors.KafkaTimeoutError as error:
-        raise TransientError(f"Kafka at {servers} did not answer while {doing}; trying again") from error
+        raise TransientError(f"Kafka at {servers} did not answer while {doing}") from error
     except errors.KafkaError as error:
-        raise TransientError(f"Kafka at {servers} failed while {doing}: {error}; trying again") from error
+        raise TransientError(f"Kafka at {servers} failed while {doing}: {error}") from error
 
 
 def connect(make: Callable[..., Any], settings: KafkaSettings, options: dict[str, Any]) -> tuple[Any, Any]:

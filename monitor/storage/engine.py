@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import psycopg
 import sqlalchemy as sa
 from sqlalchemy import event
 
@@ -44,7 +45,7 @@ def create_engine(url: str, role: str) -> sa.Engine:
     """
     try:
         parsed = sa.make_url(url)
-    except sa.exc.ArgumentError:
+    except (sa.exc.ArgumentError, ValueError):
         raise SettingsError(["database.url: not a database URL"]) from None
     if parsed.get_backend_name() == "sqlite":
         return _sqlite(parsed)
@@ -76,6 +77,8 @@ def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
 def _sqlite(url: sa.URL) -> sa.Engine:
     if not url.database or url.database == ":memory:":
         raise SettingsError(["database.url: SQLite needs a file, such as sqlite:///vedette.sqlite3"])
+    if url.query:
+        raise SettingsError(["database.url: SQLite takes no parameters after ?"])
     try:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -146,7 +149,7 @@ def _named_errors(engine: sa.Engine) -> Iterator[None]:
     try:
         yield
     except sa.exc.TimeoutError as error:
-        raise TransientError(f"{_name(engine)}: every connection is in use; tried again") from error
+        raise TransientError(f"{_name(engine)}: every connection is in use") from error
     except sa.exc.DBAPIError as error:
         named = _translated(engine, error)
         if named is None:
@@ -162,6 +165,10 @@ def _translated(engine: sa.Engine, error: sa.exc.DBAPIError) -> VedetteError | N
     sqlite_error = getattr(error.orig, "sqlite_errorname", "")
     if _lacks_tables(error.orig):
         return PermanentError(f"{_name(engine)} lacks a table or column ({cause}): run `vedette migrate`")
+    if _refuses_options(error.orig):
+        return SettingsError([f"database.url: {cause}"])
+    if sqlite_error.startswith("SQLITE_CANTOPEN"):
+        return PermanentError(f"{_name(engine)} cannot be opened ({cause}): check its path and permissions")
     if sqlite_error in {"SQLITE_NOTADB", "SQLITE_CORRUPT"}:
         return PermanentError(
             f"{_name(engine)} cannot be read ({cause}): restore it from a backup or name another file"
@@ -170,8 +177,13 @@ def _translated(engine: sa.Engine, error: sa.exc.DBAPIError) -> VedetteError | N
         return PermanentError(f"{_name(engine)} cannot be written ({cause}): allow it, or name another file")
     away = error.connection_invalidated or isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError)
     if away and sqlite_error != "SQLITE_ERROR":
-        return TransientError(f"{_name(engine)} is away or busy ({cause}); tried again")
+        return TransientError(f"{_name(engine)} is away or busy ({cause})")
     return None
+
+
+def _refuses_options(cause: BaseException | None) -> bool:
+    """Whether the driver itself, not the server, found fault with the URL."""
+    return isinstance(cause, psycopg.ProgrammingError) and str(cause).startswith("invalid connection option")
 
 
 def _lacks_tables(cause: BaseException | None) -> bool:
