@@ -122,7 +122,7 @@ def test_what_the_reference_never_saw_is_counted_not_raised() -> None:
         mixed={"x1": np.array(["text"] * 30 + [None] * 10 + [True] * 20, dtype=object)},
     )
     (sketch,) = detector.sketch(wild, np.array([0]))
-    assert sketch.totals["bins"].sum(axis=1).tolist() == [60] * len(detector.columns)
+    assert sketch.totals["bins"].sum(axis=1).tolist() == [50] * len(detector.columns), "ten log nothing at all"
 
 
 def test_readings_repeat_exactly() -> None:
