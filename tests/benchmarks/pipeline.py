@@ -1,4 +1,4 @@
-"""Speed of the path, stage by stage, on one core: decode, sketch, merge, judge; and the demo's stream end to end."""
+"""Speed of the path in events per CPU second, stage by stage: decode, sketch, merge, judge."""
 
 from __future__ import annotations
 
@@ -56,20 +56,20 @@ def _batch(lines: list[bytes]) -> EventBatch:
 def _best(work: Callable[[], object], times: int = 3) -> float:
     seconds = []
     for _ in range(times):
-        started = time.perf_counter()
+        started = time.process_time()
         work()
-        seconds.append(time.perf_counter() - started)
+        seconds.append(time.process_time() - started)
     return min(seconds)
 
 
 def _judging(suite: Suite, live: EventBatch) -> float:
     items = suite.sketch(live)
     evidence: dict[str, dict] = {detector.name: {} for detector in suite.detectors}
-    started = time.perf_counter()
+    started = time.process_time()
     for item in items:
         for detector in suite.detectors:
             pane: Pane = suite.pane_of(detector, item.pane_start, item.n_events, item.sketch)
             known = evidence[detector.name]
             wanted = {s: known[s] for s in detector.subjects(pane) if s in known}
             known.update(judge(detector, wanted, pane).evidence)
-    return time.perf_counter() - started
+    return time.process_time() - started
