@@ -27,7 +27,8 @@ class ClientState:
 
     Attributes:
         total, block: (width,) int64 sums since first seen, and since the last look.
-        crowd_at_first, crowd_at_block: (width,) running sums of all clients when those windows began.
+        crowd_at_first, crowd_at_block: (width,) running sums of the crowd when those windows began, and the client's
+            own part since.
         status: 0 nothing, 1 warning, 2 alarm.
         evidence: largest evidence since the status last was 0.
         since: event time at which the evidence began to rise; first_at, block_at: when the windows began.
@@ -74,16 +75,15 @@ class ClientState:
         sums = np.stack([self.total, self.block, self.crowd_at_first, self.crowd_at_block])
         return {"sums": sums, "state": np.array(state, dtype=np.float64)}
 
-    def after(self, added: IntArray, crowd_before: IntArray, at: float) -> ClientState:
-        """The state with a pane's sums folded in; the sums of a client under alarm are not in the crowd's."""
+    def after(self, added: IntArray, counted: IntArray, crowd_before: IntArray, at: float) -> ClientState:
+        """The state with a pane's sums folded in, of which ``counted`` went into the running sums of the crowd."""
         starts = queries(self.block) == 0
-        left_out = added if self.status == 2 else np.zeros_like(added)
         return replace(
             self,
             total=self.total + added,
             block=added if starts else self.block + added,
-            crowd_at_first=self.crowd_at_first - left_out,
-            crowd_at_block=(crowd_before if starts else self.crowd_at_block) - left_out,
+            crowd_at_first=self.crowd_at_first + counted,
+            crowd_at_block=(crowd_before if starts else self.crowd_at_block) + counted,
             block_at=at if starts else self.block_at,
         )
 

@@ -34,7 +34,7 @@ from detectors.extraction.channels import Channels
 from detectors.extraction.clients import ClientState
 from detectors.extraction.fitting import fit
 from detectors.extraction.layout import Sums, client_key, contributions, unpack, width
-from detectors.extraction.peers import Company, Peers
+from detectors.extraction.peers import Company, Peers, capped
 from detectors.extraction.rings import ClientRings, RingCode
 from detectors.extraction.verdict import MIN_EFFECT, Finding, examine
 from detectors.extraction.words import detail, family, reason
@@ -130,13 +130,15 @@ class ExtractionDetector:
         peers = Peers.load(evidence.get(MODEL), self._width)
         crowd = peers.running
         before = {c: ClientState.load(evidence.get(_subject(c)), crowd, pane.start) for c in added}
-        peers = peers.met({c: added[c] for c in sorted(added) if before[c].status < 2}, self._labels, pane.start)
+        trusted = {c: added[c] for c in sorted(added) if before[c].status < 2}
+        peers = peers.met(trusted, self._labels, pane.start)
+        counted, nothing = capped(trusted), np.zeros_like(crowd)
         kept: dict[Subject, Arrays] = {}
         readings: list[Reading] = []
         accused: list[str] = []
         looked = 0
         for client in sorted(added):
-            state = before[client].after(added[client], crowd, pane.start)
+            state = before[client].after(added[client], counted.get(client, nothing), crowd, pane.start)
             state, reading, looks = self._look(client, state, peers, end)
             looked += looks
             kept[_subject(client)] = state.to_arrays()
@@ -158,11 +160,11 @@ class ExtractionDetector:
             return state, self._standing(client, state, peers, company), 0
         found: list[tuple[Finding, str, float]] = []
         if total:
-            beside = company.during(self._others(peers.running, state.crowd_at_first, state.total))
+            beside = company.during(self._others(peers.running, state.crowd_at_first))
             finding = examine(unpack(state.total, self._labels), state.total_looks, self.baseline, beside)
             found.append((finding, "since first seen", state.first_at))
         if block:
-            beside = company.during(self._others(peers.running, state.crowd_at_block, state.block))
+            beside = company.during(self._others(peers.running, state.crowd_at_block))
             finding = examine(unpack(state.block, self._labels), state.block_looks, self.baseline, beside)
             found.append((finding, "since the last look", state.block_at))
         finding, window, since = max(found, key=lambda item: (self._rank(item[0]), item[0].stolen, item[0].odd))
@@ -192,13 +194,13 @@ class ExtractionDetector:
         """Whether a window of a client under alarm is still odd enough to keep the alarm open."""
         return finding.effect >= 0.5 * MIN_EFFECT and min(finding.log_p) <= float(np.log(0.01))
 
-    def _others(self, running: IntArray, before: IntArray, own: IntArray) -> Sums:
+    def _others(self, running: IntArray, before: IntArray) -> Sums:
         """All other clients over exactly one window of a client."""
-        return unpack(running - before - own, self._labels)
+        return unpack(running - before, self._labels)
 
     def _standing(self, client: str, state: ClientState, peers: Peers, company: Company) -> Reading:
         """The reading of a client under alarm between two looks."""
-        beside = company.during(self._others(peers.running, state.crowd_at_first, state.total))
+        beside = company.during(self._others(peers.running, state.crowd_at_first))
         finding = examine(unpack(state.total, self._labels), state.total_looks, self.baseline, beside)
         return self._reading(client, state, finding, "since first seen", 2)
 

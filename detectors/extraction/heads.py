@@ -82,9 +82,9 @@ class Rate:
 
 
 def along(y: FloatArray, way: FloatArray, variance: FloatArray) -> float:
-    """How far along ``way`` (0 = not at all, 1 = all of it, at most 1.25) the point nearest to ``y`` lies."""
+    """How far along ``way`` (0 = not at all, 1 = all of it, at most 1.5) the point nearest to ``y`` lies."""
     length = float(np.sum(way * way / variance))
-    return float(np.clip(np.sum(y * way / variance) / max(length, 1e-12), 0.0, 1.25))
+    return float(np.clip(np.sum(y * way / variance) / max(length, 1e-12), 0.0, 1.5))
 
 
 def t_squared(y: FloatArray, between: FloatArray, n: float) -> float:

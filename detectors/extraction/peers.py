@@ -24,15 +24,16 @@ MEMORY = 40.0
 MIN_SEEN = 8.0
 ENOUGH_FOR_RATES = 4
 ENOUGH_FOR_CENTRE = 12
-ENOUGH_QUERIES = 50.0
+ENOUGH_QUERIES = 8.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Peers:
     """keys (k,), faded sums (k, width), and when each was last active (k,); k <= ``MAX_PEERS``.
 
-    ``running`` (width,) is the sum over all clients without an alarm since the model was first judged. A client keeps
-    what it was when its window began, so the difference, less its own, is its peers over exactly that window.
+    ``running`` (width,) is the sum over all clients without an alarm since the model was first judged, no client
+    counting more in a pane than the median one: a loud thief must not hide a second one. A client keeps what it was
+    when its window began and adds its own part, so the difference to today is its peers over exactly that window.
     """
 
     keys: IntArray
@@ -58,9 +59,8 @@ class Peers:
     def met(self, clients: Mapping[str, IntArray], n_labels: int, at: float) -> Peers:
         """The table after a pane in which each of ``clients`` (without an alarm) added its sums."""
         table = {int(k): (s, t) for k, s, t in zip(self.keys, self.sums, self.seen_at, strict=True)}
-        running = self.running
+        running = self.running + sum(capped(clients).values(), np.zeros_like(self.running))
         for client, added in clients.items():
-            running = running + added
             new, n = unpack(added, n_labels).vector, float(added[0])
             old, seen_at = table.get(key_of(client), (np.zeros_like(new), at))
             faded = old * np.exp(-n / MEMORY) + new * min(1.0, MEMORY / max(n, 1.0))
@@ -84,6 +84,14 @@ class Peers:
         fresh = COUNTS.index("fresh")
         kept = (self.keys != key_of(client)) & (self.sums[:, fresh] >= MIN_SEEN)
         return Company([Sums(row, n_classes) for row in self.sums[kept]])
+
+
+def capped(clients: Mapping[str, IntArray]) -> dict[str, IntArray]:
+    """The sums of each client of a pane, scaled down to the median number of events where they are more."""
+    if not clients:
+        return {}
+    limit = float(np.median([added[0] for added in clients.values()]))
+    return {c: np.rint(added * min(1.0, limit / added[0])).astype(np.int64) for c, added in clients.items()}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,8 +125,7 @@ class Company:
     def drift(self, spread: Spread) -> FloatArray | None:
         """(d,) how far the peers have moved from the reference; None where too little is known of them."""
         if self.together is not None and self.together.count("fresh") >= ENOUGH_QUERIES:
-            n = self.together.count("fresh")
-            return np.asarray((self.together.mean - spread.centre) * n / (n + 2.0 * ENOUGH_QUERIES))
+            return np.asarray(self.together.mean - spread.centre)
         if len(self.members) < ENOUGH_FOR_CENTRE:
             return None
         k = len(self.members)

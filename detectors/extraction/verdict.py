@@ -5,7 +5,8 @@ whole life is split beforehand: over the heads by ``HEAD_SHARES``, over windows 
 which sums to one. Evidence is -ln(p / share), so it may be compared with -ln(alpha) at any time.
 
 Two-step rule: a client whose mean behaviour is odd (H1) is only called a thief when strange (H2) or nearly repeated
-(H3) queries agree. H2 or H3 alone must be overwhelming.
+(H3) queries agree. H2 or H3 alone must be overwhelming. Where no peers are at hand, a thief looks like a drift of
+everybody, and the client is only called odd.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ from detectors.extraction.peers import Company
 
 HEAD_SHARES = (0.4, 0.3, 0.3)
 AGREEMENT = float(np.log(0.03))
+SECOND_WITNESS = 0.5
+"""How much of the second head's evidence, beyond mere agreement, adds to that of H1; both look at the same queries."""
 MIN_EFFECT = 0.1
 OVERWHELMING_EFFECT = 0.25
 OVERWHELMING_DISCOUNT = 1.25
-FEW_PEERS_DISCOUNT = 2.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,7 +36,7 @@ class Finding:
 
     Attributes:
         log_p: natural logs of the p-values of H1, H2, H3, before any splitting.
-        odd: evidence that behaviour is odd (H1). stolen: evidence of extraction under the two-step rule.
+        odd: evidence that behaviour is odd (any head). stolen: evidence of extraction under the two-step rule.
         strange, strange_peers, near, near_peers: shares of queries, the client's and its peers'.
         unlike: least share of queries that cannot be like those of peers.
     """
@@ -56,15 +58,16 @@ class Finding:
         return max(0.0, self.unlike, self.near - self.near_peers)
 
 
-def share_unlike(mean: FloatArray, centre: FloatArray) -> float:
-    """Least share of foreign queries that explains a mean channel row.
+def share_unlike(mean: FloatArray, centre: FloatArray, n: float) -> float:
+    """Least share of foreign queries that explains the mean channel row of n queries, less two standard errors.
 
     If a share s of the queries is foreign, the share rarer than an edge is at most s + (1 - s) times that of peers.
     """
     k = (len(mean) - 2 * FOURIER) // len(EDGES)
     client = np.clip(mean[: k * len(EDGES)].reshape(k, -1) + EDGES, 0.0, 1.0)
     peers = np.clip(centre[: k * len(EDGES)].reshape(k, -1) + EDGES, 0.0, 0.95)
-    return float(((client - peers) / (1.0 - peers))[:, :-2].max())
+    error = np.sqrt(peers * (1.0 - peers) / max(n, 1.0))
+    return float(((client - peers - 2.0 * error) / (1.0 - peers))[:, :-2].max())
 
 
 def examine(sums: Sums, look: int, baseline: Baseline, company: Company) -> Finding:
@@ -87,17 +90,18 @@ def examine(sums: Sums, look: int, baseline: Baseline, company: Company) -> Find
         baseline.near[1].log_p(near[1], compared, near_peers[1]),
     )
     share = np.log(2.0 / look_share(look)) - np.log(HEAD_SHARES)
-    discount = FEW_PEERS_DISCOUNT if company.is_thin else 1.0
-    e1, e2, e3 = (float(-p - s) / discount for p, s in zip((p1, p2, p3), share, strict=True))
+    e1, e2, e3 = (float(-p - s) for p, s in zip((p1, p2, p3), share, strict=True))
     strange, seen_near = sums.share("strange_01", "fresh"), near[0] / max(1.0, compared)
     strange_peers, usual_near = max(peers[0], baseline.strange[0].mean), max(near_peers[0], baseline.near[0].mean)
-    unlike = share_unlike(sums.mean, centre) if fresh >= 10 else 0.0
+    unlike = share_unlike(sums.mean, centre, fresh) if fresh >= 10 else 0.0
     routes = [
-        e1 if min(p2, p3) < AGREEMENT else 0.0,
+        e1 + SECOND_WITNESS * (AGREEMENT - min(p2, p3)) if min(p2, p3) < AGREEMENT and e1 > 0 else 0.0,
         e2 / OVERWHELMING_DISCOUNT if strange - strange_peers >= OVERWHELMING_EFFECT else 0.0,
         e3 / OVERWHELMING_DISCOUNT if seen_near - usual_near >= OVERWHELMING_EFFECT else 0.0,
     ]
-    return Finding(sums, (p1, p2, p3), e1, max(routes), strange, strange_peers, seen_near, usual_near, unlike, centre)
+    stolen = 0.0 if company.is_thin else max(routes)
+    odd = max(e1, *routes)
+    return Finding(sums, (p1, p2, p3), odd, stolen, strange, strange_peers, seen_near, usual_near, unlike, centre)
 
 
 def look_share(look: int) -> float:

@@ -156,6 +156,18 @@ def prada(streams: Sequence[Stream], world: Any) -> list[float]:
     return out
 
 
+def prada_rates(world: Any, thieves: int, seed: int) -> dict[str, float]:
+    """Share of thieves that PRADA flags within 500 queries at the threshold that spares sixty honest clients."""
+    rng = np.random.default_rng([seed, 17])
+    limit = min(prada([honest_stream(world, f"p{i}", rng) for i in range(60)], world))
+    out = {}
+    for attack in worlds.ATTACKS:
+        for share in SHARES:
+            streams = [thief_stream(world, "t", attack, share, rng) for _ in range(thieves)]
+            out[f"{attack} {share:.0%}"] = float(np.mean([w < limit for w in prada(streams, world)]))
+    return out
+
+
 def drift_rates(world: Any, detector: ExtractionDetector, visibility: str, runs: int, seed: int) -> dict[str, int]:
     """Alarms among honest clients whose inputs all change together in the eighth pane, in crowds of several sizes."""
     alarms = warnings = total = 0
@@ -217,7 +229,7 @@ def run(quick: bool, seed: int) -> Any:
     """Measure all worlds; ``quick`` takes fewer clients."""
     figures: dict[str, Any] = {}
     goals: list[Any] = []
-    thieves, runs, size = (8, 4, 90) if quick else (30, 12, 90)
+    thieves, runs, size = (5, 3, 60) if quick else (20, 12, 90)
     for name, make in worlds.WORLDS.items():
         world = make(seed)
         figures[name], held = measure(world, "scores", 60, thieves, runs, size, seed)
@@ -239,6 +251,8 @@ def measure(
     drift = drift_rates(world, detector, visibility, max(1, runs // 2), seed)
     crowd = [Sketch(keyed={k: dict(list(v.items())[:40]) for k, v in s.keyed.items()}) for s in crowd]
     rates = detection(world, detector, visibility, crowd, thieves, seed)
+    for key, value in prada_rates(world, min(thieves, 5), seed).items():
+        rates[key]["prada"] = value
     far = [rates[f"{a} {s}"]["tpr500"] for a in ("foreign", "uniform") for s in ("100%", "50%")]
     early = [rates[f"{a} 100%"]["tpr100"] for a in ("foreign", "uniform")]
     fpr = alarms / total

@@ -106,6 +106,22 @@ def test_drift_of_all_clients_together_accuses_nobody(kit, service, seed, size):
     assert kit("accused")(service.readings(shifted, 20)) == set()
 
 
+def test_two_loud_thieves_do_not_hide_each_other(kit, service):
+    rng = np.random.default_rng(12)
+    honest = kit("crowd")(24, 10, PANES)
+    stolen = kit("events")([kit("thief_rows")(rng, 600) for _ in "ab"], ["mallory", "trudy"], rng, PANES)
+    readings = service.readings(_in_time(concatenate([honest, stolen])), PANES)
+    assert kit("accused")(readings) == {"mallory", "trudy"}
+
+
+def test_a_client_without_peers_is_called_odd_but_not_a_thief(kit, service):
+    rng = np.random.default_rng(13)
+    alone = kit("events")([kit("thief_rows")(rng, 300)], ["only"], rng, PANES)
+    readings = service.readings(alone, PANES)
+    assert kit("accused")(readings) == set()
+    assert kit("accused")(readings, Level.WARNING) == {"only"}
+
+
 def test_a_thief_stands_out_of_a_drifting_crowd(kit, service, with_thief):
     shifted = replace(with_thief, numeric=with_thief.numeric + 1.0)
     assert kit("accused")(service.readings(shifted, PANES)) == {"mallory"}
