@@ -9,6 +9,9 @@ COMPILE := $(UV) pip compile --universal --python-version 3.11 --no-emit-index-u
 ARGS ?=
 NAME ?=
 
+export OPENBLAS_NUM_THREADS ?= 1
+export OMP_NUM_THREADS ?= 1
+
 .DEFAULT_GOAL := help
 .PHONY: help install install-dev demo check test static unit system versions bench services services-stop lock clean
 
