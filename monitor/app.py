@@ -23,7 +23,6 @@ from monitor.api.server import RunningServer, serve
 from monitor.config import Settings
 from monitor.delivery.destinations import build_destinations
 from monitor.delivery.loop import DeliveryLoop
-from monitor.errors import PermanentError
 from monitor.formats.native import NativeDecoder
 from monitor.judge import Judge
 from monitor.running import Loop, LoopSpec
@@ -130,14 +129,11 @@ class Vedette:
         """Start the web server.
 
         Raises:
-            PermanentError: the address is taken, or it is open to others without a token.
+            SettingsError: the address is open to others without a token.
+            PermanentError: it is taken.
         """
         web = self.settings.web
-        if web.token is None and web.host not in ("127.0.0.1", "::1", "localhost"):
-            raise PermanentError(
-                f"web.host {web.host} lets others in, and no web.token is set: set VEDETTE_WEB__TOKEN, "
-                "or keep web.host at 127.0.0.1 behind a proxy that signs people in"
-            )
+        web.refuse_strangers()
         return serve(self.web(live), web.host, web.port)
 
     def close(self) -> None:

@@ -41,20 +41,26 @@ class BacktestReport:
     events: int
     panes: int
     rejected: Mapping[str, int]
+    others: Mapping[str, int]
+    """Events of other models, which were passed over."""
     changes: Sequence[Change]
 
 
 @dataclass(frozen=True, slots=True)
 class OneModel:
-    """A decoder that keeps the events of one model, and counts what it rejects."""
+    """A decoder that keeps the events of one model, and counts what it rejects and passes over."""
 
     inner: Decoder
     model: str
     rejected: Counter[str] = field(default_factory=Counter)
+    others: Counter[str] = field(default_factory=Counter)
 
     def decode(self, records: Sequence[Record]) -> Decoded:
         decoded = self.inner.decode(records)
         self.rejected.update(rejection.reason.value for rejection in decoded.rejections)
+        for batch in decoded.batches:
+            if batch.model != self.model:
+                self.others[batch.model] += len(batch)
         return Decoded([batch for batch in decoded.batches if batch.model == self.model], decoded.rejections)
 
 
@@ -135,7 +141,7 @@ def _run(
             break
     last = judge.drain()
     worker.close()
-    return BacktestReport(records, events, panes + last.panes, only.rejected, [*changes, *last.changes])
+    return BacktestReport(records, events, panes + last.panes, only.rejected, only.others, [*changes, *last.changes])
 
 
 @contextmanager

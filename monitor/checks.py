@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
-from monitor.config import KafkaSettings, Settings
-from monitor.errors import VedetteError
+from monitor.config import DatabaseSettings, DestinationSettings, KafkaSettings, Settings, WebSettings
+from monitor.delivery.destinations import build_destinations
+from monitor.errors import SettingsError, VedetteError
 from monitor.sources.kafka import describe_topics
 from monitor.storage.engine import create_engine, reading
 from monitor.storage.schema import check_schema
@@ -32,27 +33,41 @@ class Finding:
 
 def check_installation(settings: Settings) -> list[Finding]:
     """Every check, those after a failed one included."""
-    engine = create_engine(settings.database.url, "check")
     findings = [
         Finding("versions", True, f"vedette {product_version()} on Python {platform.python_version()}"),
-        Finding("settings", True, f"alarm budget {settings.alarm_budget}, {len(settings.destinations)} destinations"),
-        _try("database", lambda: _database(engine)),
-        _try("schema", lambda: _schema(engine)),
+        Finding("settings", True, f"alarm budget {settings.alarm_budget}"),
+        *_database_findings(settings.database),
+        _try("web", lambda: _web(settings.web)),
+        _try("destinations", lambda: _destinations(settings.destinations)),
     ]
     if settings.kafka is None:
-        findings.append(Finding("kafka", True, "not set: events come over HTTP (POST /api/v1/events)"))
-    else:
-        kafka = settings.kafka
-        findings.append(_try("kafka", lambda: _kafka(kafka)))
-        fast = importlib.util.find_spec("crc32c") is not None
-        findings.append(Finding("crc32c", fast, "installed" if fast else "missing: reading Kafka is 7 times slower"))
-    engine.dispose()
-    return findings
+        return [*findings, Finding("kafka", True, "not set: events come over HTTP (POST /api/v1/events)")]
+    kafka = settings.kafka
+    fast = importlib.util.find_spec("crc32c") is not None
+    return [
+        *findings,
+        _try("kafka", lambda: _kafka(kafka)),
+        Finding("crc32c", fast, "installed" if fast else "missing: reading Kafka is 7 times slower without it"),
+    ]
+
+
+def _database_findings(settings: DatabaseSettings) -> list[Finding]:
+    try:
+        engine = create_engine(settings.url, "check")
+    except SettingsError as error:
+        return [Finding("database", False, str(error))]
+    try:
+        answers = _try("database", lambda: _database(engine))
+        return [answers, _try("schema", lambda: _schema(engine))] if answers.ok else [answers]
+    finally:
+        engine.dispose()
 
 
 def _try(what: str, look: Callable[[], str]) -> Finding:
     try:
         return Finding(what, True, look())
+    except SettingsError as error:
+        return Finding(what, False, "; ".join(error.faults))
     except VedetteError as error:
         return Finding(what, False, str(error))
 
@@ -66,6 +81,15 @@ def _database(engine: sa.Engine) -> str:
 def _schema(engine: sa.Engine) -> str:
     check_schema(engine)
     return "up to date"
+
+
+def _web(settings: WebSettings) -> str:
+    settings.refuse_strangers()
+    return f"http://{settings.host}:{settings.port}, {'with' if settings.token else 'without'} a token"
+
+
+def _destinations(settings: Sequence[DestinationSettings]) -> str:
+    return ", ".join(build_destinations(settings, None)) or "none"
 
 
 def _kafka(settings: KafkaSettings) -> str:

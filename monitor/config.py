@@ -131,6 +131,20 @@ class WebSettings(_Section):
     """When set, the API wants it as a bearer token and the dashboard asks for it once."""
     max_body_bytes: Annotated[int, Field(ge=1_024, le=256 << 20)] = 8 << 20
 
+    def refuse_strangers(self) -> None:
+        """Return when nobody but this machine gets in without a token.
+
+        Raises:
+            SettingsError: the dashboard would be open to the network.
+        """
+        if self.token is None and self.host not in ("127.0.0.1", "::1", "localhost"):
+            raise SettingsError(
+                [
+                    f"web.host: {self.host} lets others in, and there is no web.token: set {_PREFIX}WEB__TOKEN, or "
+                    "keep web.host at 127.0.0.1 behind a proxy that signs people in"
+                ]
+            )
+
 
 class Severity(StrEnum):
     INFO = "info"

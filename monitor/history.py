@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,11 +15,13 @@ from detectors.suite import fit_reference
 from monitor.errors import PermanentError
 from monitor.formats.native import NativeDecoder
 from monitor.sources.files import FileSource
+from monitor.sources.logs import named_faults
 
 MAX_REFERENCE_EVENTS = 100_000
 MAX_REFERENCE_VALUES = 60_000_000
 _RECORDS_PER_READ = 5_000
 MAX_RECORD_BYTES = 64 << 20
+_MOST_MODELS_NAMED = 10
 _ZLIB_MAGIC = (b"\x78\x01", b"\x78\x9c", b"\x78\xda", b"\x78\x5e")
 
 
@@ -75,11 +77,11 @@ def reference_from_file(
     Raises:
         PermanentError: the files hold too few events of the model; the message says what they do hold.
     """
-    if len(files) == 1 and _is_saved_reference(files[0]):
-        try:
-            return Reference.from_bytes(files[0].read_bytes())
-        except ValueError as error:
-            raise PermanentError(f"{files[0]}: {error}") from error
+    if len(files) == 1 and is_saved_reference(files[0]):
+        saved = saved_reference(files[0])
+        if saved.model != model:
+            raise PermanentError(f"{files[0]}: is a reference of model {saved.model!r}, not of {model!r}")
+        return saved
     counts = ReadCounts()
     batches = list(read_batches(files, model, counts, progress))
     chosen = [batch for batch in batches if version is None or batch.version == version]
@@ -92,12 +94,27 @@ def reference_from_file(
         raise PermanentError(f"{_names(files)}: {error}") from error
 
 
-def _is_saved_reference(path: Path) -> bool:
+def is_saved_reference(path: Path) -> bool:
+    """Whether the file is one that ``vedette reference fit --output`` wrote, rather than a log.
+
+    Raises:
+        PermanentError: it cannot be read.
+    """
+    with named_faults(path), path.open("rb") as file:
+        return file.read(2) in _ZLIB_MAGIC
+
+
+def saved_reference(path: Path) -> Reference:
+    """The reference in a file.
+
+    Raises:
+        PermanentError: it holds none, or one of another version of Vedette.
+    """
     try:
-        with path.open("rb") as file:
-            return file.read(2) in _ZLIB_MAGIC
-    except OSError as error:
-        raise PermanentError(f"{path}: {error.strerror}; check the path") from error
+        with named_faults(path):
+            return Reference.from_bytes(path.read_bytes())
+    except ValueError as error:
+        raise PermanentError(f"{path}: {error}") from error
 
 
 def _unversioned(batch: EventBatch, version: str) -> EventBatch:
@@ -120,10 +137,16 @@ def _nothing_found(
         versions = ", ".join(sorted({repr(batch.version) for batch in batches}))
         return f"{_names(files)}: no event of {model!r} has version {version!r}; there are {versions}"
     if counts.events:
-        models = ", ".join(f"{name!r} ({n:,})" for name, n in counts.events.most_common(10))
-        return f"{_names(files)}: no event of model {model!r}; there are events of {models}"
+        return f"{_names(files)}: {no_event_of(model, counts.events)}"
     reasons = ", ".join(f"{reason} ({n:,})" for reason, n in counts.rejected.most_common())
     return f"{_names(files)}: no readable event" + (f"; rejected: {reasons}" if reasons else "; the log is empty")
+
+
+def no_event_of(model: str, found: Mapping[str, int]) -> str:
+    """That a log lacks a model, and which models it has instead."""
+    most = sorted(found.items(), key=lambda item: -item[1])[:_MOST_MODELS_NAMED]
+    more = f" and {len(found) - len(most):,} more" if len(found) > len(most) else ""
+    return f"no event of model {model!r}; there are events of {', '.join(f'{m!r} ({n:,})' for m, n in most)}{more}"
 
 
 def _names(files: Sequence[Path]) -> str:
@@ -132,8 +155,8 @@ def _names(files: Sequence[Path]) -> str:
 
 def models_in(file: Path) -> list[str]:
     """Names of the models that a reference file speaks of, in order of first appearance."""
-    if _is_saved_reference(file):
-        return [reference_from_file([file], "", None, seed=0).model]
+    if is_saved_reference(file):
+        return [saved_reference(file).model]
     counts = ReadCounts()
     for _batch in read_batches([file], "", counts):
         pass

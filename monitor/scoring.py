@@ -27,6 +27,8 @@ class ScoreReport:
     model: str
     events: int
     rejected: Counter[str]
+    others: Counter[str]
+    """Events of other models, which were passed over."""
 
 
 def score_logs(
@@ -59,14 +61,17 @@ def score_logs(
         ]
         events += len(lines)
         output.write(b"".join(line + b"\n" for line in lines))
-    return ScoreReport(chosen, events, counts.rejected)
+    others = Counter({name: n for name, n in counts.events.items() if name != chosen})
+    return ScoreReport(chosen, events, counts.rejected, others)
 
 
 def _only_model(reference_file: Path) -> str:
     names = models_in(reference_file)
-    if len(names) != 1:
-        listed = ", ".join(repr(name) for name in names) or "none"
-        raise PermanentError(f"{reference_file} holds events of these models: {listed}; choose one with --model")
+    if not names:
+        raise PermanentError(f"{reference_file}: no readable event that names its model; name it with --model")
+    if len(names) > 1:
+        listed = ", ".join(repr(name) for name in names)
+        raise PermanentError(f"{reference_file}: holds events of these models: {listed}; choose one with --model")
     return names[0]
 
 

@@ -111,6 +111,7 @@ def product_version() -> str:
         return "unknown"
 
 
+_MOST_TEMPLATES = 1_000
 _MASK = "**********"
 _SECRET_KEY = re.compile(r"pass(word|wd)?$|secret|token$|authorization|cookie|api_?key|credential", re.IGNORECASE)
 _SECRET_TEXT = (
@@ -172,8 +173,28 @@ def configure_logging(log_format: Literal["console", "json"], level: int = loggi
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    for chatty in ("kafka", "httpx", "httpcore", "alembic", "uvicorn.access"):
+    handler.addFilter(_KafkaOnceAMinute())
+    for chatty in ("kafka", "httpx", "httpcore", "alembic", "uvicorn"):
         logging.getLogger(chatty).setLevel(max(level, logging.WARNING))
+
+
+class _KafkaOnceAMinute(logging.Filter):
+    """Lets each message of the Kafka client through once a minute: it reports every attempt to connect five times."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._next: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not record.name.startswith("kafka"):
+            return True
+        template = str(record.msg)
+        if record.created < self._next.get(template, 0.0):
+            return False
+        if len(self._next) >= _MOST_TEMPLATES:
+            self._next.clear()
+        self._next[template] = record.created + 60.0
+        return True
 
 
 def _renderers(log_format: Literal["console", "json"]) -> list[Any]:

@@ -19,7 +19,6 @@ from typer.main import get_group
 from monitor.cli.output import readable_errors
 from monitor.telemetry import configure_logging
 
-
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 

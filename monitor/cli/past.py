@@ -14,8 +14,9 @@ from monitor.alerting.public import transition_line
 from monitor.backtest import backtest as run_backtest
 from monitor.cli.options import JsonOption, LogsArgument, ModelOption, SeedOption
 from monitor.cli.output import check_output, new_file, print_json, progress_bar, say, warn
+from monitor.errors import PermanentError
 from monitor.formats.native import NativeDecoder
-from monitor.history import MAX_RECORD_BYTES, reference_from_file
+from monitor.history import MAX_RECORD_BYTES, no_event_of, reference_from_file
 from monitor.posting import post_logs
 from monitor.scoring import score_logs
 from monitor.sources.files import FileSource
@@ -56,6 +57,7 @@ def backtest(
     with progress_bar("Judging") as advance:
         source = FileSource(logs, default_model=model)
         report = run_backtest(source, NativeDecoder(MAX_RECORD_BYTES), fitted, model, alarm_budget, advance)
+    refuse_other_models(model, report.events, report.others)
     with new_file(output) as file:
         for change in report.changes:
             file.write(json.dumps(transition_line(change), allow_nan=False).encode() + b"\n")
@@ -96,6 +98,7 @@ def score(
     check_output(output, [*logs, reference])
     with progress_bar("Scoring") as advance, new_file(output) as file:
         report = score_logs(logs, reference, model, seed, file, advance)
+        refuse_other_models(report.model, report.events, report.others)
     if as_json:
         print_json({"model": report.model, "events": report.events, "rejected": dict(report.rejected)})
     else:
@@ -118,6 +121,12 @@ def replay(
         print_json({"accepted": sent.accepted, "rejected": sent.rejected})
     else:
         say(f"{sent.accepted:,} events accepted, {sent.rejected:,} rejected.")
+
+
+def refuse_other_models(model: str, events: int, others: Mapping[str, int]) -> None:
+    """A log without the model is a slip in its name; one without events is only quiet."""
+    if others and not events:
+        raise PermanentError(f"the log holds {no_event_of(model, others)}")
 
 
 def warn_of_gaps(model: str, events: int, rejected: Mapping[str, int]) -> None:
