@@ -27,7 +27,6 @@ from pydantic import (
     model_validator,
 )
 
-from detectors.base import Kind
 from detectors.budget import parse_alarm_budget
 from monitor.errors import SettingsError
 from monitor.settings_faults import Variable, faults_of
@@ -43,6 +42,9 @@ def _listed(value: object) -> object:
     """Text with commas is a list: in the environment there is nothing else."""
     return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
 
+
+AlertKind = Literal["drift", "ood", "extraction", "evasion", "quality", "performance", "pipeline"]
+"""``detectors.base.Kind``, whose module needs numpy, which settings can be read without."""
 
 _SERVER = r"\s*[^\s,:/]+(:\d{1,5})?\s*"
 _Text = Annotated[str, Field(min_length=1)]
@@ -156,7 +158,7 @@ class _Destination(_Section):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="a-z, 0-9, - and _, up to 63")]
     min_severity: Severity = Severity.INFO
     send_resolved: bool = True
-    kinds: Annotated[tuple[Kind, ...], BeforeValidator(_listed)] = ()
+    kinds: Annotated[tuple[AlertKind, ...], BeforeValidator(_listed)] = ()
     """Alert kinds to send; empty sends all."""
     allow_private_addresses: bool = False
     """Let this destination be on a loopback, private or link-local address."""
