@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import typer
+from threadpoolctl import threadpool_limits
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_group
 
@@ -23,13 +24,13 @@ _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def keep_to_one_core() -> None:
-    """Matrix products use one thread unless the environment says otherwise; takes effect before numpy is imported.
+    """Matrix products of the libraries imported so far use one thread, unless the environment says otherwise.
 
     Vedette scales by processes. Threads of one product that wait for each other spin, and on a busy machine scoring is
     five times slower with two of them than with one.
     """
-    for name in _THREADS:
-        os.environ.setdefault(name, "1")
+    if not any(name in os.environ for name in _THREADS):
+        threadpool_limits(limits=1)
 
 
 class LateCommand(TyperCommand):
@@ -41,7 +42,9 @@ class LateCommand(TyperCommand):
 
     def load(self) -> TyperCommand | TyperGroup:
         """The command itself."""
-        loaded = get_group(importlib.import_module(f"monitor.cli.{self.module}").app).commands[self.name or ""]
+        module = importlib.import_module(f"monitor.cli.{self.module}")
+        keep_to_one_core()
+        loaded = get_group(module.app).commands[self.name or ""]
         assert isinstance(loaded, TyperCommand | TyperGroup)
         return loaded
 
@@ -79,7 +82,6 @@ class CommandLine(TyperGroup):
             self.add_command(command)
 
     def invoke(self, ctx: Any) -> Any:
-        keep_to_one_core()
         configure_logging("console", logging.WARNING)
         with readable_errors():
             return super().invoke(ctx)
