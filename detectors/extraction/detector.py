@@ -31,7 +31,7 @@ from detectors.batch import EventBatch, IntArray
 from detectors.budget import WEEK_S, AlarmBudget
 from detectors.extraction.baseline import Baseline
 from detectors.extraction.channels import Channels
-from detectors.extraction.clients import ClientState
+from detectors.extraction.clients import FIRST_LOOK, ClientState
 from detectors.extraction.fitting import fit
 from detectors.extraction.layout import Sums, client_key, contributions, unpack, width
 from detectors.extraction.peers import Company, Peers, capped
@@ -136,18 +136,19 @@ class ExtractionDetector:
         kept: dict[Subject, Arrays] = {}
         readings: list[Reading] = []
         accused: list[str] = []
-        looked = 0
+        looked, highest = 0, 0.0
         for client in sorted(added):
             state = before[client].after(added[client], counted.get(client, nothing), crowd, pane.start)
             state, reading, looks = self._look(client, state, peers, end)
             looked += looks
+            highest = max(highest, state.evidence if looks and state.status == 0 else 0.0)
             kept[_subject(client)] = state.to_arrays()
             if reading is not None:
                 readings.append(reading)
             if state.status == 2:
                 accused.append(client)
         kept[MODEL] = peers.without(accused).to_arrays()
-        return Judgement(kept, [*readings, self._summary(len(added), looked, readings)])
+        return Judgement(kept, [*readings, self._summary(peers, len(added), looked, highest, readings)])
 
     def _look(
         self, client: str, state: ClientState, peers: Peers, end: float
@@ -225,15 +226,17 @@ class ExtractionDetector:
             detail=facts,
         )
 
-    def _summary(self, n_clients: int, looked: int, readings: Sequence[Reading]) -> Reading:
+    def _summary(
+        self, peers: Peers, n_clients: int, looked: int, highest: float, readings: Sequence[Reading]
+    ) -> Reading:
         """One reading for all clients that gave no reason to speak of."""
         odd = sum(r.level in (Level.WARNING, Level.ALARM) for r in readings)
         return Reading(
             detector=self.name,
             kind=self.kind,
             subject=MODEL,
-            level=Level.OK if looked or odd else Level.WARMING,
-            log_evidence=0.0,
+            level=Level.OK if looked or odd or peers.running[0] >= FIRST_LOOK else Level.WARMING,
+            log_evidence=float(highest),
             log_threshold=self.log_threshold,
             effect=0.0,
             effect_unit=UNIT,

@@ -25,6 +25,7 @@ MIN_SEEN = 8.0
 ENOUGH_FOR_RATES = 4
 ENOUGH_FOR_CENTRE = 12
 ENOUGH_QUERIES = 8.0
+_FRESH = COUNTS.index("fresh")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,9 +82,8 @@ class Peers:
 
     def of(self, client: str, n_classes: int) -> Company:
         """The other clients of ``client`` that have been seen enough."""
-        fresh = COUNTS.index("fresh")
-        kept = (self.keys != key_of(client)) & (self.sums[:, fresh] >= MIN_SEEN)
-        return Company([Sums(row, n_classes) for row in self.sums[kept]])
+        kept = (self.keys != key_of(client)) & (self.sums[:, _FRESH] >= MIN_SEEN)
+        return Company(self.sums[kept], n_classes)
 
 
 def capped(clients: Mapping[str, IntArray]) -> dict[str, IntArray]:
@@ -98,12 +98,13 @@ def capped(clients: Mapping[str, IntArray]) -> dict[str, IntArray]:
 class Company:
     """The peers of one client: each as it was of late, and all together over exactly the client's window."""
 
-    members: list[Sums]
+    members: FloatArray
+    n_classes: int
     together: Sums | None = None
 
     def during(self, together: Sums) -> Company:
         """The same peers beside another window."""
-        return Company(self.members, together)
+        return Company(self.members, self.n_classes, together)
 
     @property
     def is_thin(self) -> bool:
@@ -115,9 +116,9 @@ class Company:
         """Rate among the peers: of the same window, or the trimmed mean of late if that is higher; 0 if unknown."""
         found = [0.0]
         if self.together is not None and self.together.count(whole) >= ENOUGH_QUERIES:
-            found.append(_rate(self.together, parts, whole))
+            found.append(float(_rates(self.together.vector[None], parts, whole)[0]))
         if len(self.members) >= ENOUGH_FOR_RATES:
-            rates = np.sort([_rate(member, parts, whole) for member in self.members])
+            rates = np.sort(_rates(self.members, parts, whole))
             cut = len(rates) // 4
             found.append(float(rates[cut : len(rates) - cut].mean()))
         return max(found)
@@ -129,15 +130,15 @@ class Company:
         if len(self.members) < ENOUGH_FOR_CENTRE:
             return None
         k = len(self.members)
-        middle = np.mean(np.sort([m.mean for m in self.members], axis=0)[k // 4 : k - k // 4], axis=0)
+        middle = np.mean(np.sort(self._means(), axis=0)[k // 4 : k - k // 4], axis=0)
         return np.asarray((middle - spread.centre) * k / (k + 4.0))
 
     def inflation(self, spread: Spread, n: float, drift: FloatArray | None) -> float:
         """Median T² of the peers of late over the median of honest clients, at the precision of n queries; >= 1."""
         if len(self.members) < ENOUGH_FOR_RATES:
             return 1.0
-        y = (np.array([m.mean for m in self.members]) - spread.centre) @ spread.axes
-        size = np.array([1.5 * m.count("fresh") for m in self.members])
+        y = (self._means() - spread.centre) @ spread.axes
+        size = 1.5 * self.members[:, _FRESH]
         variance = spread.between + 1.0 / max(n, 1.0)
         if drift is not None:
             way = drift @ spread.axes
@@ -146,9 +147,14 @@ class Company:
         ratios = (np.sum(y * y / variance, axis=1) - noise.sum(axis=1)) / spread.median(n)
         return max(1.0, float(np.median(ratios)))
 
+    def _means(self) -> FloatArray:
+        head = len(COUNTS) + self.n_classes
+        return np.asarray(self.members[:, head:] / np.maximum(self.members[:, [_FRESH]], 1.0))
 
-def _rate(sums: Sums, parts: tuple[str, ...], whole: str) -> float:
-    return sum(sums.count(part) for part in parts) / max(1.0, sums.count(whole))
+
+def _rates(rows: FloatArray, parts: tuple[str, ...], whole: str) -> FloatArray:
+    hits = rows[:, [COUNTS.index(part) for part in parts]].sum(axis=1)
+    return np.asarray(hits / np.maximum(rows[:, COUNTS.index(whole)], 1.0))
 
 
 def key_of(client: str) -> int:
