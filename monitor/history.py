@@ -68,11 +68,13 @@ def reference_from_file(
     seed: int,
     pane_s: int | None = None,
     progress: Callable[[int], None] = lambda _records: None,
+    counts: ReadCounts | None = None,
 ) -> Reference:
     """A reference from a log of ordinary events, or one that ``vedette reference fit --output`` saved.
 
     Args:
         version: take only events of this version; None takes all, and the reference then serves every version.
+        counts: is told what was read.
 
     Raises:
         PermanentError: the files hold too few events of the model; the message says what they do hold.
@@ -82,7 +84,7 @@ def reference_from_file(
         if saved.model != model:
             raise PermanentError(f"{files[0]}: is a reference of model {saved.model!r}, not of {model!r}")
         return saved
-    counts = ReadCounts()
+    counts = counts or ReadCounts()
     batches = list(read_batches(files, model, counts, progress))
     chosen = [batch for batch in batches if version is None or batch.version == version]
     if not chosen:

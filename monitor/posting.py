@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -24,7 +25,8 @@ class Posted:
     """How many events the answers told of."""
 
     accepted: int = 0
-    rejected: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    """By reason."""
 
     def __add__(self, other: Posted) -> Posted:
         return Posted(self.accepted + other.accepted, self.rejected + other.rejected)
@@ -105,7 +107,7 @@ def _post(client: httpx.Client, body: bytes, before: Posted) -> Posted:
     if response.status_code != httpx.codes.ACCEPTED:
         raise PermanentError(f"{client.base_url} refused the events ({_said(response)}; {so_far})")
     answer = response.json()
-    return Posted(int(answer["accepted"]), len(answer["rejected"]))
+    return Posted(int(answer["accepted"]), Counter(row["reason"] for row in answer["rejected"]))
 
 
 def _said(response: httpx.Response) -> str:

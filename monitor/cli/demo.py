@@ -9,7 +9,7 @@ import typer
 
 from monitor.cli.options import JsonOption, SeedOption
 from monitor.cli.output import err, print_json
-from monitor.demo.run import DemoOptions, run_demo
+from monitor.demo.run import DATABASE_FILE, DemoOptions, run_demo
 from monitor.errors import PermanentError
 
 app = typer.Typer()
@@ -36,5 +36,11 @@ def demo(
 def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        kept = folder / DATABASE_FILE
+        if kept.exists():
+            raise PermanentError(
+                f"{kept}: kept by an earlier demo; see it with VEDETTE_DATABASE__URL=sqlite:///{kept.absolute()} "
+                "vedette web, or choose another --keep"
+            )
     except OSError as error:
         raise PermanentError(f"{folder}: {error.strerror}; choose another --keep") from error

@@ -9,7 +9,7 @@ import contextlib
 import json
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -49,6 +49,12 @@ def fail(message: str, code: int = 1) -> NoReturn:
 def warn(label: str, message: str) -> None:
     _label(label, "yellow")
     say(message)
+
+
+def warn_of_rejected(label: str, rejected: Mapping[str, int]) -> None:
+    """How many rows were left out, by reason; nothing where none was."""
+    if rejected:
+        warn(label, ", ".join(f"{reason} {n:,}" for reason, n in rejected.items()))
 
 
 def say(message: str) -> None:
@@ -126,12 +132,13 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
         PermanentError: it cannot be written.
     """
     direct = path.exists() and not stat.S_ISREG(path.stat().st_mode)
-    partial = path if direct else path.with_name(f".{path.name}.{os.getpid()}.partial")
+    whole = path.resolve()
+    partial = path if direct else whole.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with partial.open("wb") as file:
             yield file
         if not direct:
-            partial.replace(path)
+            partial.replace(whole)
     except OSError as error:
         raise PermanentError(f"{path}: {error.strerror or error}; choose another --output") from error
     finally:

@@ -13,10 +13,10 @@ from detectors.budget import parse_alarm_budget
 from monitor.alerting.public import transition_line
 from monitor.backtest import backtest as run_backtest
 from monitor.cli.options import JsonOption, LogsArgument, ModelOption, SeedOption
-from monitor.cli.output import check_output, new_file, print_json, progress_bar, say, warn
+from monitor.cli.output import check_output, new_file, print_json, progress_bar, say, warn, warn_of_rejected
 from monitor.errors import PermanentError
 from monitor.formats.native import NativeDecoder
-from monitor.history import MAX_RECORD_BYTES, no_event_of, reference_from_file
+from monitor.history import MAX_RECORD_BYTES, ReadCounts, no_event_of, reference_from_file
 from monitor.posting import post_logs
 from monitor.scoring import score_logs
 from monitor.sources.files import FileSource
@@ -52,8 +52,9 @@ def backtest(
 ) -> None:
     """Say what would have been raised: the production path over a log of the past."""
     check_output(output, [*logs, reference])
+    learned = ReadCounts()
     with progress_bar("Learning") as advance:
-        fitted = reference_from_file([reference], model, None, seed, progress=advance)
+        fitted = reference_from_file([reference], model, None, seed, progress=advance, counts=learned)
     with progress_bar("Judging") as advance:
         source = FileSource(logs, default_model=model)
         report = run_backtest(source, NativeDecoder(MAX_RECORD_BYTES), fitted, model, alarm_budget, advance)
@@ -78,6 +79,7 @@ def backtest(
             f"{report.events:,} events in {report.panes:,} panes of {fitted.pane_s} s: "
             f"{summary['alerts']} alerts, {summary['transitions']} transitions in {output}"
         )
+    warn_of_rejected("Rejected rows of the reference:", learned.rejected)
     warn_of_gaps(model, report.events, report.rejected)
     for name, reason in fitted.unfit.items():
         warn("Not watched:", f"{name}: {reason}")
@@ -118,9 +120,10 @@ def replay(
     with progress_bar("Posting") as advance:
         sent = post_logs(logs, url, token, model, advance)
     if as_json:
-        print_json({"accepted": sent.accepted, "rejected": sent.rejected})
+        print_json({"accepted": sent.accepted, "rejected": dict(sent.rejected)})
     else:
-        say(f"{sent.accepted:,} events accepted, {sent.rejected:,} rejected.")
+        say(f"{sent.accepted:,} events accepted, {sent.rejected.total():,} rejected.")
+    warn_of_rejected("Rejected events:", sent.rejected)
 
 
 def refuse_other_models(model: str, events: int, others: Mapping[str, int]) -> None:
@@ -130,7 +133,6 @@ def refuse_other_models(model: str, events: int, others: Mapping[str, int]) -> N
 
 
 def warn_of_gaps(model: str, events: int, rejected: Mapping[str, int]) -> None:
-    if rejected:
-        warn("Rejected rows:", ", ".join(f"{reason} {n:,}" for reason, n in rejected.items()))
+    warn_of_rejected("Rejected rows:", rejected)
     if not events:
         warn("Nothing to do:", f"the log holds no event of model {model!r}.")

@@ -13,8 +13,18 @@ import typer
 from detectors.reference import Reference, reference_id
 from monitor.backtest import store_reference
 from monitor.cli.options import ConfigOption, JsonOption, LogsArgument, ModelOption, SeedOption, settings_of
-from monitor.cli.output import check_output, fail, new_file, print_json, print_line, print_table, progress_bar, say
-from monitor.history import reference_from_file
+from monitor.cli.output import (
+    check_output,
+    fail,
+    new_file,
+    print_json,
+    print_line,
+    print_table,
+    progress_bar,
+    say,
+    warn_of_rejected,
+)
+from monitor.history import ReadCounts, reference_from_file
 from monitor.storage.engine import create_engine, reading, transaction
 from monitor.storage.references import StoredReference, activate_reference, list_references
 from monitor.storage.schema import check_schema
@@ -48,14 +58,16 @@ def fit(
     engine = None if output else _engine(config)
     if output:
         check_output(output, files)
+    counts = ReadCounts()
     with progress_bar("Reading") as advance:
-        reference = reference_from_file(files, model, version, seed, pane_s, advance)
+        reference = reference_from_file(files, model, version, seed, pane_s, advance, counts)
     if engine is not None:
         identity = store_reference(engine, reference, datetime.now(UTC), activate=activate)
     else:
         assert output is not None
         identity = _write(reference, output)
     _print_facts(reference.summary() | {"id": identity}, as_json)
+    warn_of_rejected("Rejected rows:", counts.rejected)
 
 
 @commands.command("list")

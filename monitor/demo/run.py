@@ -39,6 +39,7 @@ from monitor.sources.memory import MemorySource
 from monitor.storage.schema import migrate
 
 _LOG = Partition("memory", "inference-logs", 0)
+DATABASE_FILE = "vedette-demo.sqlite3"
 _DELIVERY_BUDGET_S = 10.0
 
 
@@ -210,7 +211,7 @@ def _settings(folder: Path, port: int, receiver_url: str) -> Settings:
         allow_private_addresses=True,
     )
     return Settings(
-        database=DatabaseSettings(url=f"sqlite:///{folder / 'vedette-demo.sqlite3'}"),
+        database=DatabaseSettings(url=f"sqlite:///{folder / DATABASE_FILE}"),
         worker=WorkerSettings(flush_interval_s=60.0),
         judge=JudgeSettings(lateness_s=0.0, max_wait_s=3_600.0),
         web=WebSettings(port=port),
