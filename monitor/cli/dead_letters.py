@@ -9,13 +9,12 @@ from typing import Annotated, Any
 import sqlalchemy as sa
 import typer
 
-from monitor.cli.options import ConfigOption, JsonOption, settings_of
+from monitor.cli.options import ConfigOption, JsonOption, database_of, settings_of
 from monitor.cli.output import fail, print_json, print_table, say
-from monitor.config import KafkaSettings, Settings
+from monitor.config import KafkaSettings
 from monitor.sources.kafka_intake import KafkaIntake
 from monitor.storage.dead_letters import DeadLetterRecord, delete_dead_letters, list_dead_letters, requeue, retriable
-from monitor.storage.engine import create_engine, reading, transaction
-from monitor.storage.schema import check_schema
+from monitor.storage.engine import reading, transaction
 
 app = typer.Typer()
 commands = typer.Typer(help="Records that could not be read.", no_args_is_help=True)
@@ -32,7 +31,7 @@ def list_some(
     as_json: JsonOption = False,
 ) -> None:
     """Records that were set aside, oldest first, with position and reason."""
-    with reading(_engine(settings_of(config))) as connection:
+    with database_of(settings_of(config), "dlq") as engine, reading(engine) as connection:
         letters = list_dead_letters(connection, after=after, limit=limit)
     if as_json:
         print_json([_listed(letter) for letter in letters])
@@ -59,21 +58,17 @@ def retry(
 ) -> None:
     """Read these records again, as if they had just arrived over HTTP."""
     settings = settings_of(config)
-    asked, engine = sorted(set(ids)), _engine(settings)
-    if settings.kafka is None:
-        with transaction(engine) as connection:
-            again = requeue(connection, asked, datetime.now(UTC))
-    else:
-        again = _produce_again(engine, settings.kafka, asked)
+    asked = sorted(set(ids))
+    with database_of(settings, "dlq") as engine:
+        again = _produce_again(engine, settings.kafka, asked) if settings.kafka else _queue_again(engine, asked)
     say(f"{again:,} of {len(asked):,} records queued again.")
     if again < len(asked):
         fail("the others are not there, were not kept whole, or were read in part: `vedette dlq list` shows which")
 
 
-def _engine(settings: Settings) -> sa.Engine:
-    engine = create_engine(settings.database.url, "dlq")
-    check_schema(engine)
-    return engine
+def _queue_again(engine: sa.Engine, ids: Sequence[int]) -> int:
+    with transaction(engine) as connection:
+        return requeue(connection, ids, datetime.now(UTC))
 
 
 def _produce_again(engine: sa.Engine, kafka: KafkaSettings, ids: Sequence[int]) -> int:

@@ -17,7 +17,10 @@ app = typer.Typer()
 def migrate_database(config: ConfigOption = None) -> None:
     """Create or upgrade the database schema."""
     engine = create_engine(settings_of(config).database.url, "migrate")
-    migrate(engine)
+    try:
+        migrate(engine)
+    finally:
+        engine.dispose()
     say("The database schema is up to date.")
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
+import sqlalchemy as sa
 import typer
 
 from monitor.config import Settings, load_settings
+from monitor.storage.engine import create_engine
+from monitor.storage.schema import check_schema
 from monitor.telemetry import configure_logging
 
 ConfigOption = Annotated[
@@ -31,3 +36,19 @@ def settings_of(config: Path | None) -> Settings:
     settings = load_settings(config)
     configure_logging(settings.log_format)
     return settings
+
+
+@contextmanager
+def database_of(settings: Settings, role: str) -> Iterator[sa.Engine]:
+    """The database of the settings, for one command.
+
+    Raises:
+        PermanentError: its schema is missing, or of another version.
+        TransientError: it is away.
+    """
+    engine = create_engine(settings.database.url, role)
+    try:
+        check_schema(engine)
+        yield engine
+    finally:
+        engine.dispose()

@@ -7,12 +7,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-import sqlalchemy as sa
 import typer
 
 from detectors.reference import Reference, reference_id
 from monitor.backtest import store_reference
-from monitor.cli.options import ConfigOption, JsonOption, LogsArgument, ModelOption, SeedOption, settings_of
+from monitor.cli.options import (
+    ConfigOption,
+    JsonOption,
+    LogsArgument,
+    ModelOption,
+    SeedOption,
+    database_of,
+    settings_of,
+)
 from monitor.cli.output import (
     check_output,
     fail,
@@ -25,9 +32,8 @@ from monitor.cli.output import (
     warn_of_rejected,
 )
 from monitor.history import ReadCounts, reference_from_file
-from monitor.storage.engine import create_engine, reading, transaction
+from monitor.storage.engine import reading, transaction
 from monitor.storage.references import StoredReference, activate_reference, list_references
-from monitor.storage.schema import check_schema
 
 app = typer.Typer()
 commands = typer.Typer(help="What normal looks like, for each model.", no_args_is_help=True)
@@ -55,17 +61,20 @@ def fit(
     as_json: JsonOption = False,
 ) -> None:
     """Learn what normal looks like from a log of ordinary events."""
-    engine = None if output else _engine(config)
+    counts = ReadCounts()
+
+    def learned() -> Reference:
+        with progress_bar("Reading") as advance:
+            return reference_from_file(files, model, version, seed, pane_s, advance, counts)
+
     if output:
         check_output(output, files)
-    counts = ReadCounts()
-    with progress_bar("Reading") as advance:
-        reference = reference_from_file(files, model, version, seed, pane_s, advance, counts)
-    if engine is not None:
-        identity = store_reference(engine, reference, datetime.now(UTC), activate=activate)
-    else:
-        assert output is not None
+        reference = learned()
         identity = _write(reference, output)
+    else:
+        with database_of(settings_of(config), "reference") as engine:
+            reference = learned()
+            identity = store_reference(engine, reference, datetime.now(UTC), activate=activate)
     _print_facts(reference.summary() | {"id": identity}, as_json)
     warn_of_rejected("Rejected rows:", counts.rejected)
 
@@ -73,7 +82,7 @@ def fit(
 @commands.command("list")
 def list_all(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """All references by model and version, newest first."""
-    rows = _stored(_engine(config))
+    rows = _stored(config)
     if as_json:
         print_json([_listed(row) for row in rows])
         return
@@ -97,7 +106,7 @@ def list_all(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 @commands.command()
 def show(identity: IdArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """The facts of one reference."""
-    found = [row for row in _stored(_engine(config)) if row.id == identity]
+    found = [row for row in _stored(config) if row.id == identity]
     if not found:
         fail(f"there is no reference {identity!r}: `vedette reference list` shows which there are")
     _print_facts({**found[0].summary, **_listed(found[0])}, as_json)
@@ -106,19 +115,13 @@ def show(identity: IdArgument, config: ConfigOption = None, as_json: JsonOption 
 @commands.command()
 def activate(identity: IdArgument, config: ConfigOption = None) -> None:
     """Judge with this reference from now on."""
-    with transaction(_engine(config)) as connection:
+    with database_of(settings_of(config), "reference") as engine, transaction(engine) as connection:
         activate_reference(connection, identity)
     say(f"Reference {identity} is active.")
 
 
-def _engine(config: Path | None) -> sa.Engine:
-    engine = create_engine(settings_of(config).database.url, "reference")
-    check_schema(engine)
-    return engine
-
-
-def _stored(engine: sa.Engine) -> list[StoredReference]:
-    with reading(engine) as connection:
+def _stored(config: Path | None) -> list[StoredReference]:
+    with database_of(settings_of(config), "reference") as engine, reading(engine) as connection:
         return list(list_references(connection))
 
 
