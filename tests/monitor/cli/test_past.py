@@ -1,0 +1,193 @@
+"""``vedette backtest``, ``score`` and ``replay``: logs of the past."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from tests.monitor import streams
+
+KEYS = [
+    "alert_id",
+    "model",
+    "version",
+    "kind",
+    "detector",
+    "subject",
+    "transition",
+    "severity",
+    "event_time",
+    "evidence",
+]
+
+
+def as_csv(events: list[dict], path: Path) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [name for name in events[0] if name != "features"] + list(events[0]["features"]))
+        writer.writeheader()
+        for event in events:
+            writer.writerow(
+                {**{name: value for name, value in event.items() if name != "features"}, **event["features"]}
+            )
+
+
+def as_parquet(events: list[dict], path: Path) -> None:
+    rows = [{**{name: v for name, v in event.items() if name != "features"}, **event["features"]} for event in events]
+    parquet.write_table(pa.Table.from_pylist(rows), path)
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture(scope="module")
+def backtested(vedette, logs: Path, reference: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Transitions over the drifting log, against the saved reference."""
+    path = tmp_path_factory.mktemp("backtest") / "alerts.jsonl"
+    vedette("backtest", logs / "drifting.ndjson.gz", "-r", reference, "-m", streams.MODEL, "-o", path)
+    return path
+
+
+def test_transitions_have_the_keys_outsiders_rely_on(backtested: Path) -> None:
+    found = lines(backtested)
+    assert found
+    for line in found:
+        assert list(line) == KEYS
+        assert list(line["subject"]) == ["type", "id", "members"]
+    drift = next(line for line in found if line["kind"] == "drift")
+    assert (drift["model"], drift["version"], drift["transition"]) == ("scorer", "1", "opened")
+    onset = streams.START + 7_000 / streams.EVENTS_PER_S
+    assert onset < datetime.fromisoformat(drift["event_time"]).timestamp() < onset + 60
+    assert drift["evidence"]["log10"] >= drift["evidence"]["threshold_log10"]
+
+
+def test_the_same_log_gives_the_same_transitions(vedette, logs: Path, backtested: Path, tmp_path: Path) -> None:
+    ordinary, again = logs / "ordinary.ndjson.gz", tmp_path / "again.jsonl"
+    vedette("backtest", logs / "drifting.ndjson.gz", "-r", ordinary, "-m", streams.MODEL, "-o", again)
+    assert again.read_bytes() == backtested.read_bytes()
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet", "parts"])
+def test_the_form_of_the_log_makes_no_difference(
+    vedette, logs: Path, reference: Path, backtested: Path, tmp_path: Path, form: str
+) -> None:
+    text = gzip.decompress((logs / "drifting.ndjson.gz").read_bytes()).splitlines()
+    given = [tmp_path / f"log.{form}"]
+    if form == "parts":
+        given = [tmp_path / "b.ndjson", tmp_path / "a.ndjson.gz"]
+        given[0].write_bytes(b"\n".join(text[:1_500]))
+        given[1].write_bytes(gzip.compress(b"\n".join(text[1_500:])))
+    else:
+        write: Callable[[list[dict], Path], None] = as_csv if form == "csv" else as_parquet
+        write([json.loads(line) for line in text], given[0])
+    output = tmp_path / "alerts.jsonl"
+    vedette("backtest", *given, "-r", reference, "-m", streams.MODEL, "-o", output)
+    assert output.read_bytes() == backtested.read_bytes()
+
+
+def test_a_summary_of_the_backtest_is_data_on_request(vedette, logs: Path, reference: Path, tmp_path: Path) -> None:
+    arguments = ["backtest", logs / "ordinary.ndjson.gz", "-r", reference, "-m", "scorer", "-o", tmp_path / "out"]
+    summary = json.loads(vedette(*arguments, "--json", "--alarm-budget", "0.5/day").stdout)
+    assert summary == {
+        "records": 2_000,
+        "events": 2_000,
+        "panes": 10,
+        "rejected": {},
+        "pane_s": 10,
+        "transitions": 0,
+        "alerts": 0,
+        "not_watched": {},
+    }
+    assert (tmp_path / "out").read_bytes() == b""
+    shown = vedette(*arguments)
+    assert shown.stdout == ""
+    assert "2,000 events in 10 panes of 10 s: 0 alerts" in shown.stderr
+
+
+def test_scores_are_one_line_per_event_in_log_order(vedette, logs: Path, reference: Path, tmp_path: Path) -> None:
+    output = tmp_path / "scores.jsonl"
+    vedette("score", logs / "drifting.ndjson.gz", "--reference", reference, "--output", output)
+    found = lines(output)
+    assert [line["event_id"] for line in found] == [f"e{i}" for i in range(5_000, 9_000)]
+    assert {tuple(line) for line in found} == {("event_id", "ood_score", "ood_p_value")}
+    assert all(0 < line["ood_p_value"] <= 1 for line in found)
+    by_score = sorted(found, key=lambda line: line["ood_score"])
+    assert by_score[0]["ood_p_value"] > by_score[-1]["ood_p_value"]
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_scores_do_not_depend_on_the_forms(vedette, logs: Path, reference: Path, tmp_path: Path, form: str) -> None:
+    write = as_csv if form == "csv" else as_parquet
+    for name in ("ordinary", "drifting"):
+        text = gzip.decompress((logs / f"{name}.ndjson.gz").read_bytes()).splitlines()
+        write([json.loads(line) for line in text], tmp_path / f"{name}.{form}")
+    vedette("score", logs / "drifting.ndjson.gz", "-r", reference, "-o", tmp_path / "expected")
+    tabular = ["score", tmp_path / f"drifting.{form}", "-r", tmp_path / f"ordinary.{form}", "-o", tmp_path / "scores"]
+    report = json.loads(vedette(*tabular, "--json").stdout)
+    assert report == {"model": "scorer", "events": 4_000, "rejected": {}}
+    assert (tmp_path / "scores").read_bytes() == (tmp_path / "expected").read_bytes()
+
+
+REFUSED = {
+    "no log": (["nowhere.gz", "-r", "REFERENCE"], "nowhere.gz: no such file"),
+    "no reference": (["LOGS/drifting.ndjson.gz", "-r", "nowhere"], "nowhere: no such file"),
+    "cut gzip": (["cut.gz", "-r", "REFERENCE"], "cut.gz: damaged or cut-off gzip"),
+    "no log at all": (["noise.bin", "-r", "REFERENCE"], "noise.bin: neither NDJSON, JSON, CSV"),
+    "cut reference": (["LOGS/drifting.ndjson.gz", "-r", "cut.reference"], "cut.reference: not a reference"),
+    "empty reference": (["LOGS/drifting.ndjson.gz", "-r", "LOGS/empty.ndjson"], "no readable event; the log is empty"),
+    "other model in the log": (["LOGS/other.ndjson", "-r", "REFERENCE"], "there are events of 'other' (100)"),
+    "other model in the reference": (
+        ["LOGS/drifting.ndjson.gz", "-r", "LOGS/other.ndjson"],
+        "no event of model 'scorer'; there are events of 'other' (100)",
+    ),
+}
+
+
+@pytest.mark.parametrize("command", ["backtest", "score"])
+@pytest.mark.parametrize(("arguments", "said"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_read_is_named(
+    vedette, logs: Path, reference: Path, tmp_path: Path, command: str, arguments: list[str], said: str
+) -> None:
+    (tmp_path / "cut.gz").write_bytes((logs / "drifting.ndjson.gz").read_bytes()[:3_000])
+    (tmp_path / "cut.reference").write_bytes(reference.read_bytes()[:3_000])
+    (tmp_path / "noise.bin").write_bytes(b"\x00\x01\x02" * 100)
+    given = [a.replace("LOGS", str(logs)).replace("REFERENCE", str(reference)) for a in arguments]
+    shown = vedette(command, *given, "-m", "scorer", "-o", "out.jsonl", exit_code=1)
+    assert shown.stdout == ""
+    assert said in shown.stderr
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_a_saved_reference_of_another_model_is_refused(vedette, logs: Path, reference: Path) -> None:
+    shown = vedette("backtest", logs / "other.ndjson", "-r", reference, "-m", "other", "-o", "out", exit_code=1)
+    assert "is a reference of model 'scorer', not of 'other'" in shown.stderr
+
+
+@pytest.mark.parametrize("command", ["backtest", "score"])
+def test_a_quiet_log_is_no_error(vedette, logs: Path, reference: Path, tmp_path: Path, command: str) -> None:
+    shown = vedette(command, logs / "empty.ndjson", "-r", reference, "-m", "scorer", "-o", "out.jsonl")
+    assert "the log holds no event of model 'scorer'" in shown.stderr
+    assert (tmp_path / "out.jsonl").read_bytes() == b""
+
+
+@pytest.mark.parametrize("budget", ["often", "0", "-1/week", "1/fortnight"])
+def test_an_alarm_budget_that_is_none_is_wrong_usage(vedette, budget: str) -> None:
+    arguments = ["backtest", "log", "-r", "reference", "-m", "scorer", "-o", "out", f"--alarm-budget={budget}"]
+    shown = vedette(*arguments, exit_code=2)
+    assert "write a positive number per hour, day, week or month" in " ".join(shown.stderr.replace("│", " ").split())
+
+
+def test_a_reference_of_several_models_asks_for_one(vedette, logs: Path, tmp_path: Path) -> None:
+    both = tmp_path / "both.ndjson"
+    both.write_bytes(b"\n".join([*streams.events(60, seed=1), (logs / "other.ndjson").read_bytes()]))
+    shown = vedette("score", logs / "other.ndjson", "-r", both, "-o", "out", exit_code=1)
+    assert "holds events of these models: 'scorer', 'other'; choose one with --model" in shown.stderr
