@@ -89,16 +89,17 @@ class _Words:
         return [part for i, part in enumerate(location) if part not in _tags(self.at(location[:i]))]
 
     def _instead(self, location: Location) -> str:
-        """The nearest key that there is, else the keys beside the unknown one."""
-        parent = f"{self._key(location[:-1])}{_DOT}" if len(location) > 1 else ""
-        beside = [f"{parent}{name}" for name in self.at(location[:-1]).get("properties", {})]
-        known = {_flat(key): key for key in [*self._keys_below(self.schema, ""), *beside]}
+        """The nearest key beside the unknown one, or anywhere if that is a section, else all keys beside it."""
+        *above, name = location
+        parent = f"{self._key(above)}{_DOT}" if above else ""
+        beside = {key: f"{parent}{key}" for key in self.at(above).get("properties", {})}
         source = self._source(location)
         by_name = source if source and len(source.keys) >= len(location) else None
-        for key in [*(["_".join(by_name.keys)] if by_name else []), self._key(location)]:
-            if near := difflib.get_close_matches(_flat(key), known, n=1, cutoff=_NEAR):
-                return f"did you mean {_as_written(known[near[0]], by_name)}?"
-        return f"there are {', '.join(beside)}"
+        asked = "_".join(by_name.keys) if by_name and not above else str(name)
+        known = beside if above else {_flat(key): key for key in self._keys_below(self.schema, "")}
+        if near := difflib.get_close_matches(_flat(asked), known, n=1, cutoff=_NEAR):
+            return f"did you mean {_as_written(known[near[0]], by_name)}?"
+        return f"there are {', '.join(beside.values())}"
 
     def _keys_below(self, node: Schema, parent: str) -> Iterator[str]:
         for name, inner in self._resolved(node).get("properties", {}).items():
