@@ -1,9 +1,10 @@
 """The book of incidents: one pane's readings turned into transitions. One incident, not a hundred alerts.
 
 An alarm opens an incident or counts towards the open one; severity only rises while it is open. An incident closes by
-itself when its evidence has stayed a hundredfold below the alarm line for ``quiet_panes`` panes in a row: between that
-and the alarm line nothing happens, so evidence that hovers around the line does not flap. An alarm soon after that
-reopens the same alert. What a person has resolved stays resolved: an alarm that goes on opens a new alert.
+itself once its last alarm is an hour old, an attack's a day, and its latest panes were all quiet, that is without a
+word of its subject or with evidence a hundredfold below the alarm line: between that and the alarm line nothing
+happens, so evidence that hovers around the line does not flap, nor does a client that comes and goes. An alarm soon
+after that reopens the same alert. What a person has resolved stays resolved: an alarm that goes on opens a new alert.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from detectors.base import Level, Reading, Subject
+from detectors.base import Kind, Level, Reading, Subject
 from monitor.alerting.incident import (
     VEDETTE,
     Change,
@@ -36,6 +37,9 @@ from monitor.errors import Conflict
 
 MOST_MEMBERS = 200
 LONGEST_ACTOR = 200
+FEWEST_WIDE_PANES = 3
+"""Quiet panes in a row that it takes however wide they are, if the policy does not ask for fewer."""
+_ATTACKS = frozenset({Kind.EXTRACTION, Kind.EVASION})
 _GRAVITY = {Severity.INFO: 0, Severity.WARNING: 1, Severity.CRITICAL: 2}
 
 
@@ -58,17 +62,48 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BookPolicy:
-    """When incidents close and come back.
+    """When incidents close and come back, by the clock of events.
+
+    An incident resolves when the time for its kind has passed since its last alarm, and the latest ``quiet_panes``
+    panes, or with wide panes as many as that time holds but at least three, were all quiet.
 
     Attributes:
-        quiet_panes: how many quiet panes in a row resolve an incident, ≥ 1.
+        quiet_panes: how many quiet panes in a row resolve an incident at most, ≥ 1.
         quiet_factor: a pane is quiet when its evidence is this many times below the alarm line, ≥ 1.
-        reopen_within_s: an alarm this soon after Vedette resolved the incident (event time) reopens it.
+        quiet_s: seconds since the last alarm before drift, OOD, quality and performance resolve.
+        attack_quiet_s: the same for extraction and evasion: a client that is away has not stopped.
+        reopen_within_s: an alarm this soon after Vedette resolved the incident reopens it.
+        attack_reopen_within_s: the same for extraction and evasion.
     """
 
     quiet_panes: int = 30
     quiet_factor: float = 100.0
+    quiet_s: float = 3_600.0
+    attack_quiet_s: float = 86_400.0
     reopen_within_s: float = 3_600.0
+    attack_reopen_within_s: float = 86_400.0
+
+    @property
+    def longest_reopen_s(self) -> float:
+        """How far back a resolved incident of any kind may matter."""
+        return max(self.reopen_within_s, self.attack_reopen_within_s)
+
+    def quiet_s_of(self, kind: Kind) -> float:
+        """Seconds since the last alarm before Vedette resolves; infinite for the pipeline, which only a person does."""
+        if kind is Kind.PIPELINE:
+            return math.inf
+        return self.attack_quiet_s if kind in _ATTACKS else self.quiet_s
+
+    def quiet_panes_of(self, kind: Kind, pane_s: float) -> float:
+        """How many quiet panes of ``pane_s`` seconds in a row it takes; infinite for the pipeline."""
+        in_time = self.quiet_s_of(kind) / pane_s
+        if math.isinf(in_time):
+            return math.inf
+        return min(self.quiet_panes, max(FEWEST_WIDE_PANES, math.ceil(in_time)))
+
+    def reopen_within_s_of(self, kind: Kind) -> float:
+        """Seconds after Vedette resolved an incident of this kind in which an alarm reopens it."""
+        return self.attack_reopen_within_s if kind in _ATTACKS else self.reopen_within_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +156,12 @@ def absent(incident: Incident, pane: PaneRef, policy: BookPolicy) -> Outcome:
     if pane.end <= incident.last_seen_at:
         return Outcome(Decision.REPEATED, incident)
     quiet = replace(incident, quiet_panes=incident.quiet_panes + 1)
-    if quiet.quiet_panes < policy.quiet_panes:
+    since_alarm_s = (pane.end - incident.last_seen_at).total_seconds()
+    too_soon = since_alarm_s < policy.quiet_s_of(incident.kind)
+    if too_soon or quiet.quiet_panes < policy.quiet_panes_of(incident.kind, pane.width_s):
         return Outcome(Decision.QUIETING, quiet)
     resolved = replace(quiet, status=Status.RESOLVED, resolved_at=pane.end)
-    note = f"Quiet for {quiet.quiet_panes} panes in a row"
+    note = f"Quiet for {quiet.quiet_panes} panes in a row, {since_alarm_s / 3_600:.3g} h after the last alarm"
     return Outcome(Decision.RESOLVED, *_step(resolved, TransitionKind.RESOLVED, pane.end, note=note))
 
 
@@ -187,7 +224,7 @@ def _apply_to_resolved(
     resolved_at = incident.resolved_at or incident.last_seen_at
     if pane.end <= resolved_at:
         return Outcome(Decision.REPEATED, incident)
-    window = timedelta(seconds=policy.reopen_within_s)
+    window = timedelta(seconds=policy.reopen_within_s_of(incident.kind))
     if incident.resolved_by_person or pane.end - resolved_at > window:
         return _open(reading, pane, now)
     back = replace(

@@ -50,7 +50,7 @@ def record(
     leading = book.leading_readings(readings)
     latest = {incident.identity: incident for incident in _open_incidents(conn, pane.model, pane.version)}
     if any(reading.level is Level.ALARM and identity not in latest for identity, reading in leading.items()):
-        earliest = pane.end - timedelta(seconds=policy.reopen_within_s)
+        earliest = pane.end - timedelta(seconds=policy.longest_reopen_s)
         recent = load_incidents(conn, pane.model, pane.version, earliest)
         latest = {incident.identity: incident for incident in sorted(recent, key=_standing)}
     outcomes = list(_outcomes(latest, leading, pane, policy, now))

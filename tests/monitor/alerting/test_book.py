@@ -21,7 +21,7 @@ QUIET = THRESHOLD - math.log(100) - 0.1
 HOVERING = THRESHOLD - 1.0
 T0 = 1_700_000_000
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
-POLICY = BookPolicy(quiet_panes=3, reopen_within_s=600)
+POLICY = BookPolicy(quiet_panes=3, quiet_s=0, reopen_within_s=600)
 
 
 def reading(evidence: float = THRESHOLD + 1, level: Level | None = None, **values: object) -> Reading:
@@ -146,11 +146,68 @@ def test_panes_without_a_reading_are_quiet_too() -> None:
     assert line.feed(THRESHOLD + 1, None, QUIET, None)[-1] is Decision.RESOLVED
 
 
-def test_default_policy_waits_for_thirty_panes() -> None:
+def quiet_until_resolved(kind: Kind, width_s: float, most: int) -> int | None:
+    """How many panes without a word of the subject it takes to resolve an incident of ``kind``, by default."""
+    first = PaneRef("fraud-scorer", "3", T0, width_s)
+    outcome = book.apply(None, reading(kind=kind), first, BookPolicy(), NOW)
+    for number in range(1, most + 1):
+        assert outcome.incident is not None
+        outcome = book.absent(outcome.incident, replace(first, start=T0 + number * width_s), BookPolicy())
+        if outcome.decision is Decision.RESOLVED:
+            return number
+        assert outcome.decision is Decision.QUIETING
+    return None
+
+
+@pytest.mark.parametrize(
+    ("kind", "width_s", "panes", "why"),
+    [
+        (Kind.DRIFT, 10, 360, "an hour of narrow panes"),
+        (Kind.OOD, 60, 60, "an hour"),
+        (Kind.QUALITY, 300, 12, "an hour, however few panes it holds"),
+        (Kind.PERFORMANCE, 3_600, 3, "three panes at least"),
+        (Kind.DRIFT, 86_400, 3, "three panes, not a month"),
+        (Kind.EXTRACTION, 10, 8_640, "a day of narrow panes"),
+        (Kind.EVASION, 3_600, 24, "a day"),
+        (Kind.EXTRACTION, 86_400, 3, "three panes at least"),
+        (Kind.PIPELINE, 86_400, None, "only a person resolves it"),
+    ],
+)
+def test_how_long_an_incident_has_to_be_quiet_depends_on_its_kind(
+    kind: Kind, width_s: float, panes: int | None, why: str
+) -> None:
+    assert quiet_until_resolved(kind, width_s, most=(panes or 400) + 5) == panes, why
+
+
+def test_a_client_that_asks_every_half_hour_is_one_alert_without_a_flap() -> None:
     line = Timeline(BookPolicy())
-    decisions = line.feed(THRESHOLD + 1, *[-math.inf] * 30)
-    assert decisions[:-1] == [Decision.OPENED] + [Decision.QUIETING] * 29
-    assert decisions[-1] is Decision.RESOLVED
+    thief = reading(kind=Kind.EXTRACTION, subject=Subject(SubjectType.CLIENT, "a"))
+    for _ in range(10):
+        line.feed(thief, *[None] * 180)
+    assert line.transitions == ["opened"]
+
+
+def test_time_alone_does_not_resolve_while_panes_are_unsettled() -> None:
+    line = Timeline(BookPolicy())
+    line.feed(THRESHOLD + 1, *[HOVERING] * 500)
+    decisions = line.feed(*[QUIET] * 30)
+    assert decisions == [Decision.QUIETING] * 29 + [Decision.RESOLVED]
+
+
+@pytest.mark.parametrize(
+    ("kind", "hours", "decision"),
+    [
+        (Kind.DRIFT, 1, Decision.REOPENED),
+        (Kind.DRIFT, 1.1, Decision.OPENED),
+        (Kind.EXTRACTION, 24, Decision.REOPENED),
+        (Kind.EXTRACTION, 24.1, Decision.OPENED),
+    ],
+)
+def test_how_soon_an_alarm_reopens_depends_on_the_kind(kind: Kind, hours: float, decision: Decision) -> None:
+    line = Timeline(BookPolicy(quiet_panes=1, quiet_s=0, attack_quiet_s=0))
+    line.feed(reading(kind=kind), None)
+    line.number += int(hours * 360) - 1
+    assert line.feed(reading(kind=kind)) == [decision]
 
 
 def test_severity_rises_once_and_never_falls_while_open() -> None:

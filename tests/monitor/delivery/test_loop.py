@@ -49,7 +49,7 @@ ALARM = Reading(
 
 def record(engine: sa.Engine, *readings: Reading, pane: PaneRef = PANE, to: Sequence[str] = ("hook",)) -> list[Change]:
     routes = [Route(name) for name in to]
-    policy = BookPolicy(quiet_panes=1)
+    policy = BookPolicy(quiet_panes=1, quiet_s=0, attack_quiet_s=0)
     with transaction(engine) as conn:
         return list(alerts.record(conn, pane=pane, readings=readings, policy=policy, destinations=routes, now=NOW))
 

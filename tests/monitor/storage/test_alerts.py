@@ -22,7 +22,7 @@ from monitor.storage.tables import alert_transitions, alerts, deliveries
 THRESHOLD = math.log(60_480)
 T0 = 1_700_000_000
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
-POLICY = BookPolicy(quiet_panes=2, reopen_within_s=600)
+POLICY = BookPolicy(quiet_panes=2, quiet_s=0, attack_quiet_s=0, reopen_within_s=600, attack_reopen_within_s=6_000)
 ROUTES = (Route("hook"), Route("pager", min_severity=Severity.CRITICAL))
 ALARM = Reading(
     detector="marginals",
@@ -150,6 +150,18 @@ def test_an_alarm_long_after_resolution_opens_another_alert_beside_the_old_one(e
     (again,) = record(engine, 100, ALARM)
     assert again.transition.transition is TransitionKind.OPENED
     assert count(engine, alerts) == 2
+
+
+def test_a_thief_that_comes_back_later_than_a_drift_may_is_still_the_same_alert(engine: sa.Engine) -> None:
+    first = record(engine, 0, THIEF, ALARM)
+    for number in (1, 2):
+        record(engine, number, QUIET)
+    again = record(engine, 100, THIEF, ALARM)
+    assert {change.incident.kind: change.transition.transition for change in again} == {
+        Kind.EXTRACTION: TransitionKind.REOPENED,
+        Kind.DRIFT: TransitionKind.OPENED,
+    }
+    assert len({change.incident.id for change in [*first, *again]}) == 3
 
 
 def test_of_two_resolved_alerts_the_later_one_is_reopened(engine: sa.Engine) -> None:
