@@ -8,7 +8,7 @@ what a new honest client would show. Beyond the data it is a generalised Pareto,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from detectors.batch import FloatArray, IntArray
 from detectors.extraction.heads import BODY, Rate, Spread, beta_binomial_log_sf, t_squared
+from detectors.extraction.history import MIN_PAST, History, known_from_arrays, known_to_arrays
+from detectors.extraction.layout import client_key
 
 SIZES = (12, 25, 50, 100, 200, 400, 800)
 MIN_QUERIES = 10
@@ -28,6 +30,7 @@ _FLOOR = 1e-3
 class Honest:
     """One honest client's fresh channel rows (m, d) and its counts, in time order."""
 
+    client: str
     phi: FloatArray
     strange: tuple[int, int]
     fresh: int
@@ -44,6 +47,7 @@ class Baseline:
     near: tuple[Rate, Rate]
     classes: FloatArray
     n_clients: int
+    known: Mapping[str, History]
 
     @property
     def calibration(self) -> str:
@@ -75,11 +79,12 @@ class Baseline:
             ),
             classes / max(1.0, float(classes.sum())),
             few,
+            {client_key(c.client): _history(c) for c in clients if c.fresh >= MIN_PAST},
         )
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
         s = self.spread
-        rates = [(r.mean, r.concentration) for r in (*self.strange, *self.near)]
+        rates = [(r.mean, r.concentration, r.stretch) for r in (*self.strange, *self.near)]
         return {
             "centre": s.centre,
             "axes": s.axes,
@@ -90,6 +95,7 @@ class Baseline:
             "rates": np.array(rates),
             "classes": self.classes,
             "n_clients": np.array([self.n_clients]),
+            **known_to_arrays(self.known),
         }
 
     @classmethod
@@ -98,8 +104,15 @@ class Baseline:
         spread = Spread(
             arrays["centre"], arrays["axes"], arrays["between"], arrays["sizes"], arrays["medians"], body, excess, tail
         )
-        a, b, c, d = (Rate(float(m), float(k)) for m, k in arrays["rates"])
-        return cls(spread, (a, b), (c, d), arrays["classes"], int(arrays["n_clients"][0]))
+        a, b, c, d = (Rate(float(m), float(k), float(s)) for m, k, s in arrays["rates"])
+        known = known_from_arrays(arrays)
+        return cls(spread, (a, b), (c, d), arrays["classes"], int(arrays["n_clients"][0]), known)
+
+
+def _history(client: Honest) -> History:
+    near, strange = client.near, client.strange
+    mean = client.phi.mean(axis=0)
+    return History(client.fresh, (strange[0], strange[1]), client.compared, (near[0], near[1]), mean)
 
 
 def scatter(projected: Sequence[FloatArray]) -> tuple[FloatArray, tuple[FloatArray, FloatArray]]:
@@ -138,7 +151,24 @@ def fit_rate(pairs: Sequence[tuple[int, int]], nominal: float, n_clients: int, c
     some = [pair for pair in pairs if pair[1] >= MIN_QUERIES][:400]
     grid = [c for c in (2.0, 4.0, 8.0, 15.0, 25.0, 40.0, 60.0) if c <= ceiling]
     fits = [sum(_log_pmf(k, n, mean * c, (1 - mean) * c) for k, n in some) for c in grid]
-    return Rate(min(mean, 0.9), grid[int(np.argmax(fits))])
+    fitted = Rate(min(mean, 0.9), grid[int(np.argmax(fits))])
+    return replace(fitted, stretch=_stretch([fitted.log_p(k, n) for k, n in some]))
+
+
+def _stretch(log_p: Sequence[float]) -> float:
+    """What brings the p-values of honest clients back to uniform in their lowest tenth; 1 where they are already.
+
+    The lowest few are left out: one odd client is known by its own history and must not blind the head to others.
+    """
+    n = len(log_p)
+    ordered = np.sort(log_p)
+    ranks = np.arange(max(2, n // 50), max(3, n // 10))
+    ranks = ranks[ranks < n]
+    if not len(ranks) or ordered[ranks[0]] >= 0:
+        return 1.0
+    expected = np.log((ranks + 1.0) / n)
+    seen = np.minimum(ordered[ranks], -1e-9)
+    return float(np.clip(np.min(expected / seen), 0.2, 1.0))
 
 
 def _log_pmf(k: int, n: int, a: float, b: float) -> float:

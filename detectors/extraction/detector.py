@@ -43,6 +43,8 @@ from detectors.sketch import Sketch
 
 CLIENTS = "clients"
 UNIT = "share of queries"
+LEAST_ALPHA, MOST_ALPHA = 1e-7, 1e-5
+"""What one client may spend in its life: never more than the second, since few honest clients show no tail beyond."""
 _LEVELS = (Level.OK, Level.WARNING, Level.ALARM)
 
 
@@ -82,14 +84,14 @@ class ExtractionDetector:
 
     @classmethod
     def build(cls, part: Part, schema: Schema, budget: AlarmBudget) -> Self:
-        """The detector; the budget's share is divided among the honest clients of a week."""
+        """The detector; the budget's share is divided among the honest clients of a week, as far as tails bear it."""
         alpha = budget.alarms_per_week_of(cls.kind.value) / max(1.0, float(part.facts["clients_per_week"]))
         channels = Channels.load(_under("channels", part.arrays), part.facts["channels"])
         return cls(
             channels,
             RingCode.load(_under("rings", part.arrays), part.facts["rings"], channels.labels),
             Baseline.load(_under("baseline", part.arrays)),
-            float(-np.log(np.clip(alpha, 1e-6, 1e-3))),
+            float(-np.log(np.clip(alpha, LEAST_ALPHA, MOST_ALPHA))),
         )
 
     def new_memory(self, capacity: int = 256, max_clients: int = 10_000) -> ClientRings:
@@ -162,11 +164,23 @@ class ExtractionDetector:
         found: list[tuple[Finding, str, float]] = []
         if total:
             beside = company.during(self._others(peers.running, state.crowd_at_first))
-            finding = examine(unpack(state.total, self._labels), state.total_looks, self.baseline, beside)
+            finding = examine(
+                unpack(state.total, self._labels),
+                state.total_looks,
+                self.baseline,
+                beside,
+                self.baseline.known.get(client),
+            )
             found.append((finding, "since first seen", state.first_at))
         if block:
             beside = company.during(self._others(peers.running, state.crowd_at_block))
-            finding = examine(unpack(state.block, self._labels), state.block_looks, self.baseline, beside)
+            finding = examine(
+                unpack(state.block, self._labels),
+                state.block_looks,
+                self.baseline,
+                beside,
+                self.baseline.known.get(client),
+            )
             found.append((finding, "since the last look", state.block_at))
         finding, window, since = max(found, key=lambda item: (self._rank(item[0]), item[0].stolen, item[0].odd))
         status = self._rank(finding)
@@ -202,7 +216,9 @@ class ExtractionDetector:
     def _standing(self, client: str, state: ClientState, peers: Peers, company: Company) -> Reading:
         """The reading of a client under alarm between two looks."""
         beside = company.during(self._others(peers.running, state.crowd_at_first))
-        finding = examine(unpack(state.total, self._labels), state.total_looks, self.baseline, beside)
+        finding = examine(
+            unpack(state.total, self._labels), state.total_looks, self.baseline, beside, self.baseline.known.get(client)
+        )
         return self._reading(client, state, finding, "since first seen", 2)
 
     def _reading(self, client: str, state: ClientState, finding: Finding, window: str, status: int) -> Reading:

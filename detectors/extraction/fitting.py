@@ -26,7 +26,7 @@ from detectors.extraction.channels import (
 from detectors.extraction.labels import common_labels, positions, predicted
 from detectors.extraction.layout import fresh
 from detectors.extraction.rings import LEVELS, ClientRings, Code, RingCode, clients_of, random_projection
-from detectors.extraction.space import MIN_CLASS_ROWS, Space, View, class_means
+from detectors.extraction.space import MIN_CLASS_ROWS, Frame, Space, View, class_means, frame_of
 from detectors.extraction.vectors import VectorMap
 from detectors.schema import Schema
 
@@ -34,6 +34,7 @@ MAX_ROWS = 40_000
 MAX_NUMBERS = 20_000_000
 MAX_ROWS_OF_CLIENT = 1_000
 GEOMETRY_ROWS = 8_000
+ROWS_PER_AXIS = 10
 MIN_ROWS = 200
 MIN_DISTANCES = 100
 FOLDS = 4
@@ -103,13 +104,17 @@ def fit_channels(batch: EventBatch, maps: tuple[VectorMap, ...], rng: np.random.
     fold = folds_of(batch, rng)
     read = [m.vectors(batch) for m in maps]
     present = read[0][1]
-    spaces = [_space(vectors, label, seen, len(labels), rng) for vectors, seen, _ in read]
+    frames = [_shared_frame(vectors, seen, rng) for vectors, seen, _ in read]
+    spaces = [
+        _space(vectors, label, seen, len(labels), rng, frame)
+        for (vectors, seen, _), frame in zip(read, frames, strict=True)
+    ]
     columns: list[FloatArray] = []
-    for vectors, seen, _ in read:
+    for (vectors, seen, _), frame in zip(read, frames, strict=True):
         out = np.full((len(batch), 3), np.nan)
         for f in range(FOLDS):
             inside = fold == f
-            space = _space(vectors, label, seen & ~inside, len(labels), rng)
+            space = _space(vectors, label, seen & ~inside, len(labels), rng, frame)
             out[inside] = space.scores(*space.whitened(vectors[inside]), label[inside])
         columns.append(np.where(seen[:, None], out, np.nan))
     hardness = margin(batch)
@@ -158,13 +163,32 @@ def _calibrated(
     return channels, Rows(label, present, phi, channels.strangeness(rarity))
 
 
+def _shared_frame(vectors: FloatArray, usable: NDArray[np.bool_], rng: np.random.Generator) -> Frame | None:
+    """One frame for all folds where there are rows enough that a client cannot bend it; None where there are not.
+
+    Frames of different folds may leave out different directions of almost equal variance, such as one category of
+    many: what is ordinary to one is strange to another, and honest clients of that category would look like thieves.
+    """
+    index = np.flatnonzero(usable)
+    if len(index) < ROWS_PER_AXIS * vectors.shape[1]:
+        return None
+    if len(index) > 4 * GEOMETRY_ROWS:
+        index = np.sort(rng.choice(index, 4 * GEOMETRY_ROWS, replace=False))
+    return frame_of(vectors[index])
+
+
 def _space(
-    vectors: FloatArray, label: IntArray, usable: NDArray[np.bool_], n_labels: int, rng: np.random.Generator
+    vectors: FloatArray,
+    label: IntArray,
+    usable: NDArray[np.bool_],
+    n_labels: int,
+    rng: np.random.Generator,
+    frame: Frame | None,
 ) -> Space:
     index = np.flatnonzero(usable)
     if len(index) > GEOMETRY_ROWS:
         index = np.sort(rng.choice(index, GEOMETRY_ROWS, replace=False))
-    return Space.fit(vectors[index], label[index], n_labels, int(rng.integers(2**31)))
+    return Space.fit(vectors[index], label[index], n_labels, int(rng.integers(2**31)), frame)
 
 
 def _class_scale(raw: FloatArray, label: IntArray, n_labels: int) -> tuple[FloatArray, FloatArray]:
@@ -206,10 +230,11 @@ def honest(batch: EventBatch, rows: Rows, codes: FloatArray, n_labels: int) -> t
     new = fresh(rows, codes)
     rare = np.nan_to_num(rows.strangeness, nan=-1.0)
     clients = []
-    for _, index in clients_of(batch.client_id):
+    for client, index in clients_of(batch.client_id):
         own, c = index[new[index]], codes[index]
         compared = int((c > Code.EXACT).sum())
         near = int(((c == Code.NEAREST) | (c == Code.NEAR)).sum())
         strange = (int((rare[own] >= -np.log(0.01)).sum()), int((rare[own] >= -np.log(0.05)).sum()))
-        clients.append(Honest(rows.phi[own], strange, len(own), (near, near + int((c == Code.CLOSE).sum())), compared))
+        near_both = (near, near + int((c == Code.CLOSE).sum()))
+        clients.append(Honest(client, rows.phi[own], strange, len(own), near_both, compared))
     return [c for c in clients if c.fresh], np.bincount(rows.label, minlength=n_labels + 1).astype(np.float64)

@@ -13,9 +13,12 @@ import numpy as np
 from scipy import special
 
 from detectors.batch import FloatArray
+from detectors.extraction.history import History
 
 BODY = 0.1
 """Share of honest statistics that the tail model describes."""
+PAST_WEIGHT = 10.0
+"""Queries of a client's past that weigh as much as all that is known of its peers."""
 UNEVEN_DRIFT = 0.3
 """Variance of how far honest clients follow a common drift, in units of its length squared."""
 
@@ -41,19 +44,33 @@ class Spread:
     excess: float
     tail: float
 
-    def ratio(self, mean: FloatArray, n: float, drift: FloatArray | None = None) -> float:
+    def ratio(self, mean: FloatArray, n: float, drift: FloatArray | None = None, own: History | None = None) -> float:
         """T² of a mean row of n fresh queries over the median T² of honest clients of that size.
+
+        ``own`` is the client's past: where it lies nearer to that than to its peers, the nearer distance counts.
 
         ``drift`` (d,) is how far all clients have moved together: the client is compared with the nearest point of the
         way they went, and honest clients may differ in how far they went along it.
         """
         y = (mean - self.centre) @ self.axes
+        past = None if own is None else self._past(own)
         if drift is None:
-            return t_squared(y, self.between, n) / self.median(n)
+            return self._nearest(y, past, self.between, n)
         way = drift @ self.axes
         between = self.between + UNEVEN_DRIFT * (way * way + float(np.mean(way * way)))
         y = y - way * along(y, way, between + 1.0 / max(n, 1.0))
-        return t_squared(y, between, n) / self.median(n)
+        return self._nearest(y, past, between, n)
+
+    def _past(self, own: History) -> FloatArray:
+        """Where the client's past puts it, shrunk towards its peers."""
+        trust = np.maximum(self.between / (self.between + 1.0 / own.fresh), own.fresh / (own.fresh + PAST_WEIGHT))
+        return np.asarray(trust * ((own.mean - self.centre) @ self.axes))
+
+    def _nearest(self, y: FloatArray, past: FloatArray | None, between: FloatArray, n: float) -> float:
+        found = t_squared(y, between, n)
+        if past is not None:
+            found = min(found, t_squared(y - past, between, n))
+        return found / self.median(n)
 
     def median(self, n: float) -> float:
         return float(np.interp(np.log(max(n, 1.0)), np.log(self.sizes), self.medians))
@@ -67,18 +84,31 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Honest clients' rates of some event as a Beta distribution: its mean and its concentration a + b."""
+    """Honest clients' rates of some event as a Beta distribution: its mean and its concentration a + b.
+
+    ``stretch`` in (0, 1] multiplies log p-values: where the rates of honest clients have a thicker tail than any Beta
+    (two sorts of clients, say), it is what makes the thickness that was seen come out as expected.
+    """
 
     mean: float
     concentration: float
+    stretch: float = 1.0
 
-    def log_p(self, hits: float, n: float, peers_mean: float = 0.0) -> float:
-        """Natural log of P(at least ``hits`` of ``n``) for an honest client among peers with that mean rate."""
+    def log_p(self, hits: float, n: float, peers_mean: float = 0.0, own: tuple[float, float] = (0.0, 0.0)) -> float:
+        """Natural log of P(at least ``hits`` of ``n``) for an honest client among peers with that mean rate.
+
+        ``own`` is how many hits of how many the client had in the past: an honest client may go on as it was.
+        """
         if n <= 0 or hits <= 0:
             return 0.0
         mean = min(max(self.mean, peers_mean), 0.95)
         concentration = max(4.0, self.concentration * float(np.sqrt(self.mean / mean)))
-        return beta_binomial_log_sf(hits, n, mean * concentration, (1.0 - mean) * concentration)
+        a, b = mean * concentration, (1.0 - mean) * concentration
+        found = beta_binomial_log_sf(hits, n, a, b)
+        if own[1] > 0:
+            weight = min(1.0, PAST_WEIGHT / concentration)
+            found = max(found, beta_binomial_log_sf(hits, n, weight * a + own[0], weight * b + own[1] - own[0]))
+        return found * self.stretch
 
 
 def along(y: FloatArray, way: FloatArray, variance: FloatArray) -> float:

@@ -25,6 +25,10 @@ MIN_CLASS_ROWS = 40
 SCORES = ("distance", "residual", "centroid")
 
 
+Frame = tuple[FloatArray, FloatArray]
+"""Mean (p,) and principal axes (p, q) of a view."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Space:
     """Principal axes (p, q), whitening (q, q), whitened class means (C + 1, q; last = pooled), centroids (k, q)."""
@@ -36,11 +40,13 @@ class Space:
     centroids: FloatArray
 
     @classmethod
-    def fit(cls, vectors: FloatArray, label: IntArray, n_classes: int, seed: int) -> Self:
-        """Learn from (n, p) vectors with class positions ``label`` (``n_classes`` = pooled)."""
-        mean = vectors.mean(axis=0)
+    def fit(cls, vectors: FloatArray, label: IntArray, n_classes: int, seed: int, frame: Frame | None = None) -> Self:
+        """Learn from (n, p) vectors with class positions ``label`` (``n_classes`` = pooled).
+
+        ``frame`` is a mean and basis learned elsewhere; without it they are learned from these vectors.
+        """
+        mean, basis = frame_of(vectors) if frame is None else frame
         centred = vectors - mean
-        basis = _components(centred)
         z = centred @ basis
         means = class_means(z, label, n_classes)
         covariance, _ = ledoit_wolf(z - means[label], assume_centered=True)
@@ -106,6 +112,12 @@ def _centroids(white: FloatArray, rng: np.random.Generator) -> FloatArray:
         first = np.concatenate([[0], np.cumsum(size[used])[:-1]])
         centroids[used] = np.add.reduceat(rows[order], first, axis=0) / size[used][:, None]
     return centroids
+
+
+def frame_of(vectors: FloatArray) -> Frame:
+    """The frame of (n, p) vectors."""
+    mean = vectors.mean(axis=0)
+    return mean, _components(vectors - mean)
 
 
 def _components(centred: FloatArray) -> FloatArray:

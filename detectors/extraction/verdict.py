@@ -12,12 +12,15 @@ everybody, and the client is only called odd.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from detectors.batch import FloatArray
 from detectors.extraction.baseline import Baseline
 from detectors.extraction.channels import EDGES, FOURIER
+from detectors.extraction.heads import PAST_WEIGHT
+from detectors.extraction.history import History
 from detectors.extraction.layout import Sums
 from detectors.extraction.peers import Company
 
@@ -70,30 +73,33 @@ def share_unlike(mean: FloatArray, centre: FloatArray, n: float) -> float:
     return float(((client - peers - 2.0 * error) / (1.0 - peers))[:, :-2].max())
 
 
-def examine(sums: Sums, look: int, baseline: Baseline, company: Company) -> Finding:
-    """Look number ``look`` (0, 1, ...) at one window of a client among its peers."""
+def examine(sums: Sums, look: int, baseline: Baseline, company: Company, own: History | None = None) -> Finding:
+    """Look number ``look`` (0, 1, ...) at one window of a client among its peers, and beside its own past."""
     fresh, compared = sums.count("fresh"), sums.count("compared")
     spread = baseline.spread
     drift = company.drift(spread)
-    ratio = spread.ratio(sums.mean, fresh, drift) / company.inflation(spread, fresh, drift)
+    ratio = spread.ratio(sums.mean, fresh, drift, own) / company.inflation(spread, fresh, drift)
     centre = spread.centre if drift is None else spread.centre + drift
     p1 = spread.log_p(ratio) if fresh >= 10 else 0.0
     peers = (company.rate(("strange_01",), "fresh"), company.rate(("strange_05",), "fresh"))
     near_peers = (company.rate(("near",), "compared"), company.rate(("near", "close"), "compared"))
     near = (sums.count("near"), sums.count("near") + sums.count("close"))
     p2 = _two(
-        baseline.strange[0].log_p(sums.count("strange_01"), fresh, peers[0]),
-        baseline.strange[1].log_p(sums.count("strange_05"), fresh, peers[1]),
+        baseline.strange[0].log_p(sums.count("strange_01"), fresh, peers[0], _past(own, "strange", 0)),
+        baseline.strange[1].log_p(sums.count("strange_05"), fresh, peers[1], _past(own, "strange", 1)),
     )
     p3 = _two(
-        baseline.near[0].log_p(near[0], compared, near_peers[0]),
-        baseline.near[1].log_p(near[1], compared, near_peers[1]),
+        baseline.near[0].log_p(near[0], compared, near_peers[0], _past(own, "near", 0)),
+        baseline.near[1].log_p(near[1], compared, near_peers[1], _past(own, "near", 1)),
     )
     share = np.log(2.0 / look_share(look)) - np.log(HEAD_SHARES)
     e1, e2, e3 = (float(-p - s) for p, s in zip((p1, p2, p3), share, strict=True))
     strange, seen_near = sums.share("strange_01", "fresh"), near[0] / max(1.0, compared)
     strange_peers, usual_near = max(peers[0], baseline.strange[0].mean), max(near_peers[0], baseline.near[0].mean)
     unlike = share_unlike(sums.mean, centre, fresh) if fresh >= 10 else 0.0
+    if own is not None and unlike > 0:
+        trust = own.fresh / (own.fresh + PAST_WEIGHT)
+        unlike = min(unlike, share_unlike(sums.mean, centre + trust * (own.mean - spread.centre), fresh))
     routes = [
         e1 + SECOND_WITNESS * (AGREEMENT - min(p2, p3)) if min(p2, p3) < AGREEMENT and e1 > 0 else 0.0,
         e2 / OVERWHELMING_DISCOUNT if strange - strange_peers >= OVERWHELMING_EFFECT else 0.0,
@@ -102,6 +108,12 @@ def examine(sums: Sums, look: int, baseline: Baseline, company: Company) -> Find
     stolen = 0.0 if company.is_thin else max(routes)
     odd = max(e1, *routes)
     return Finding(sums, (p1, p2, p3), odd, stolen, strange, strange_peers, seen_near, usual_near, unlike, centre)
+
+
+def _past(own: History | None, what: Literal["strange", "near"], level: int) -> tuple[float, float]:
+    if own is None:
+        return 0.0, 0.0
+    return (own.strange[level], own.fresh) if what == "strange" else (own.near[level], own.compared)
 
 
 def look_share(look: int) -> float:
