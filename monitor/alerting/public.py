@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from monitor.alerting.incident import Change, Incident, TransitionKind
-from monitor.alerting.storable import storable_detail
+from monitor.alerting.storable import TRUNCATED, reduced_detail, storable_detail
 
-MOST_DETAIL_ITEMS = 60
+MOST_MEMBERS_SHORT = 20
 _LN_10 = math.log(10)
 
 
@@ -34,6 +36,30 @@ def transition_line(change: Change) -> dict[str, Any]:
     }
 
 
+def short_line(change: Change, most_bytes: int) -> dict[str, Any]:
+    """``transition_line`` in at most ``most_bytes`` of JSON, for receivers that refuse long bodies.
+
+    What does not fit is left out whole: histograms first, then the largest parts of ``evidence.detail``, then all but
+    20 members of a group; ``evidence.detail.truncated`` is true then. Texts stay, each bounded by itself.
+    """
+    line = transition_line(change)
+    if len(compact_json(line)) <= most_bytes:
+        return line
+    detail = line["evidence"].get("detail", {})
+    members = line["subject"]["members"]
+    if len(members) > MOST_MEMBERS_SHORT and len(compact_json(_with_detail(line, {TRUNCATED: True}))) > most_bytes:
+        line["subject"]["members"] = members[:MOST_MEMBERS_SHORT]
+        detail = {**detail, TRUNCATED: True}
+    return _with_detail(
+        line, reduced_detail(detail, lambda kept: len(compact_json(_with_detail(line, kept))) <= most_bytes)
+    )
+
+
+def compact_json(content: Mapping[str, Any]) -> bytes:
+    """``content`` as compact JSON in UTF-8."""
+    return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
 def evidence_of(incident: Incident) -> dict[str, Any]:
     """What the incident rests on: how sure (``log10`` against ``threshold_log10``), how large, since when, and why."""
     return {
@@ -43,7 +69,7 @@ def evidence_of(incident: Incident) -> dict[str, Any]:
         "effect_unit": incident.effect_unit,
         "onset": rfc3339(incident.onset_at) if incident.onset_at else None,
         "reason": incident.reason,
-        "detail": storable_detail(incident.detail, MOST_DETAIL_ITEMS),
+        "detail": storable_detail(incident.detail),
     }
 
 
@@ -72,3 +98,7 @@ def rfc3339(instant: datetime) -> str:
     '2026-01-02T03:04:05Z'
     """
     return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _with_detail(line: Mapping[str, Any], detail: Mapping[str, Any]) -> dict[str, Any]:
+    return {**line, "evidence": {**line["evidence"], "detail": detail}}

@@ -6,20 +6,20 @@ import base64
 import binascii
 import hashlib
 import hmac
-import json
 from datetime import datetime
 from typing import ClassVar
 
-from monitor.alerting.public import transition_line
+from monitor.alerting.public import compact_json, short_line
 from monitor.delivery.base import Notification, Receipt, link_to
 from monitor.delivery.post import Poster
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - a prefix, not a secret
 SECRET_BYTES = range(24, 65)
+LONGEST_BODY = 20_000
 
 
 class Webhook:
-    """Posts the public line of a change with its title, summary and link.
+    """Posts the public line of a change, shortened to 20 kB, with its title, summary and link.
 
     Headers: ``webhook-id`` (the delivery, the same over all attempts), ``webhook-timestamp`` (of the attempt) and,
     with a key, ``webhook-signature`` (``v1``, HMAC-SHA256 over ``id.timestamp.body``).
@@ -46,14 +46,10 @@ class Webhook:
 
 
 def body_of(notification: Notification, link: str | None) -> bytes:
-    """JSON in UTF-8: the public line and ``title``, ``summary``, ``link``."""
-    content = {
-        **transition_line(notification.change),
-        "title": notification.title,
-        "summary": notification.summary,
-        "link": link,
-    }
-    return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    """JSON in UTF-8 under ``LONGEST_BODY`` bytes: the public line, shortened if need be; title, summary and link."""
+    told = {"title": notification.title, "summary": notification.summary, "link": link}
+    room = LONGEST_BODY - len(compact_json(told))
+    return compact_json({**short_line(notification.change, room), **told})
 
 
 def signature(key: bytes, message_id: str, timestamp: str, body: bytes) -> str:

@@ -53,6 +53,34 @@ def test_detail_is_strict_json_of_bounded_size(detail: dict[str, object], most: 
     assert storable_detail(kept, most) == kept
 
 
+def test_what_is_left_out_is_said() -> None:
+    assert storable_detail({"n": list(range(5_000))}) == {"n": list(range(200)), "truncated": True}
+    assert storable_detail({"a": 1, "b": [1, 2, 3]}, 3) == {"a": 1, "truncated": True}
+    assert storable_detail({"deep": [[[[[[1]]]]]]}) == {"deep": [[[[[[]]]]]], "truncated": True}
+
+
+def test_lists_side_by_side_are_cut_alike() -> None:
+    column = {"labels": [str(i) for i in range(900)], "reference": [0.5] * 900, "current": [0.25] * 900}
+    kept = storable_detail({"columns": [column]})
+    assert {name: len(values) for name, values in kept["columns"][0].items()} == dict.fromkeys(column, 200)
+    assert kept["truncated"] is True
+
+
+def test_histograms_go_first_and_whole_then_the_largest_part() -> None:
+    column = {"name": "amount", "labels": ["a", "b"], "reference": [0.5, 0.5], "current": [0.1, 0.9]}
+    detail = {"n": 7, "columns": [column] * 5, "words": ["x"] * 20}
+    assert storable_detail(detail, 78) == detail
+    without = {"n": 7, "columns": [{"name": "amount"}] * 5, "words": ["x"] * 20, "truncated": True}
+    assert storable_detail(detail, 77) == storable_detail(detail, 33) == without
+    assert storable_detail(detail, 30) == {"n": 7, "columns": [{"name": "amount"}] * 5, "truncated": True}
+    assert storable_detail(detail, 1) == {"n": 7, "truncated": True}
+
+
+def test_a_part_far_too_large_takes_no_other_part_with_it() -> None:
+    huge = [[[0] * 200] * 200] * 200
+    assert storable_detail({"n": 7, "why": ["a", "b"], "huge": huge}) == {"n": 7, "why": ["a", "b"], "truncated": True}
+
+
 def test_ordinary_detail_is_kept_as_it_is() -> None:
     detail = {"top": [{"column": "amount", "effect": 0.25, "n": 3, "rising": True, "note": None}]}
     assert storable_detail(detail) == detail

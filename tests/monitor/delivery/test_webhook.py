@@ -2,6 +2,7 @@
 
 import base64
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -70,6 +71,18 @@ def test_the_body_is_the_public_line_with_title_summary_and_link(receiver: Webho
         "summary": "acme-7 asks where classes meet, é",
         "link": f"https://vedette.example/alerts/{change.incident.id}",
     }
+
+
+def test_a_body_stays_under_20_kb_and_says_what_it_left_out(receiver: WebhookReceiver, change: Change) -> None:
+    bins = {name: [f"{name} é {i}" * 10 for i in range(24)] for name in ("labels", "reference", "current")}
+    columns = [{"name": f"c{i}", **bins} for i in range(8)]
+    evidence = {**change.transition.detail, "detail": {"n_events": 9, "columns": columns}}
+    long = Change(change.incident, replace(change.transition, detail=evidence))
+    webhook(receiver).send(Notification("msg1", long), now())
+    (posted,) = receiver.posted
+    assert len(posted.body) <= 20_000
+    shown = json.loads(posted.body)["evidence"]["detail"]
+    assert shown == {"n_events": 9, "columns": [{"name": f"c{i}"} for i in range(8)], "truncated": True}
 
 
 def test_a_repeat_has_the_same_id_and_body_and_its_own_timestamp(receiver: WebhookReceiver, change: Change) -> None:

@@ -87,6 +87,19 @@ def test_an_incident_comes_back_as_it_was_stored(engine: sa.Engine) -> None:
         assert store.incident(conn, change.incident.id) == change.incident
 
 
+def test_the_detail_of_eight_drifted_columns_is_stored_complete(engine: sa.Engine) -> None:
+    bins = {"labels": [str(i) for i in range(23)] + ["missing"], "reference": [0.041667] * 24, "current": [0.5] * 24}
+    facts = {"role": "numeric", "effect": 1.5, "effect_unit": "sd", "psi": 0.2, "share_moved": 0.1, **bins}
+    detail = {"columns": [{"name": f"c{i}", **facts} for i in range(8)], "n_events": 9_000}
+    (change,) = record(engine, 0, replace(ALARM, detail=detail))
+    with transaction(engine) as conn:
+        stored = store.incident(conn, change.incident.id)
+        step = conn.execute(sa.select(alert_transitions)).one()
+    assert stored is not None
+    assert stored.detail == detail
+    assert step.detail["detail"] == detail
+
+
 def test_a_repeated_pane_writes_nothing_new(engine: sa.Engine) -> None:
     first = record(engine, 0, ALARM, THIEF)
     assert len(first) == 2
