@@ -117,7 +117,8 @@ def run_loop(spec: LoopSpec, stop: threading.Event, beat: Callable[[], None]) ->
                 wait_s = _FIRST_RETRY_S
             loop.close()
         except TransientError as error:
-            log.warning(f"{spec.name}: {error}; trying again", retry_in_s=wait_s)
+            what_next = "what it held is read at the next start" if stop.is_set() else "trying again"
+            log.warning(f"{spec.name}: {error}; {what_next}", retry_in_s=wait_s)
             if loop is not None:
                 with contextlib.suppress(TransientError):
                     loop.close()
