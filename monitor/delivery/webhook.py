@@ -46,7 +46,10 @@ class Webhook:
 
 
 def body_of(notification: Notification, link: str | None) -> bytes:
-    """JSON in UTF-8 under ``LONGEST_BODY`` bytes: the public line, shortened if need be; title, summary and link."""
+    """JSON in UTF-8: the public line, title, summary and link.
+
+    Beyond ``LONGEST_BODY`` bytes the line is shortened as ``short_line`` says; texts are never cut for it.
+    """
     told = {"title": notification.title, "summary": notification.summary, "link": link}
     room = LONGEST_BODY - len(compact_json(told))
     return compact_json({**short_line(notification.change, room), **told})
