@@ -1,18 +1,13 @@
 """Extraction benchmark: who is accused among honest clients, and how soon thieves are, on three models.
 
-Run it with ``python tests/benchmarks/extraction.py [--full]``.
+``python -m tests.benchmarks extraction [--quick]``; quick looks at two models and three attacks.
 """
 
 from __future__ import annotations
 
-import argparse
-import importlib.util
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -24,21 +19,8 @@ from detectors.budget import AlarmBudget
 from detectors.extraction.detector import ExtractionDetector
 from detectors.schema import Schema, infer_schema
 from detectors.sketch import Sketch
-
-
-def _sibling(name: str) -> ModuleType:
-    """A module beside this file; benchmarks are files, not a package."""
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
-
-worlds = _sibling("extraction_worlds")
-report = _sibling("report")
+from tests.benchmarks import extraction_worlds as worlds
+from tests.benchmarks.report import Goal, Report
 
 PANES = 20
 PANE_S = 60.0
@@ -156,14 +138,14 @@ def prada(streams: Sequence[Stream], world: Any) -> list[float]:
     return out
 
 
-def prada_rates(world: Any, thieves: int, seed: int) -> dict[str, float]:
+def prada_rates(world: Any, plan: Plan, seed: int) -> dict[str, float]:
     """Share of thieves that PRADA flags within 500 queries at the threshold that spares sixty honest clients."""
     rng = np.random.default_rng([seed, 17])
     limit = min(prada([honest_stream(world, f"p{i}", rng) for i in range(60)], world))
     out = {}
-    for attack in worlds.ATTACKS:
-        for share in SHARES:
-            streams = [thief_stream(world, "t", attack, share, rng) for _ in range(thieves)]
+    for attack in plan.attacks:
+        for share in plan.shares:
+            streams = [thief_stream(world, "t", attack, share, rng) for _ in range(min(plan.thieves, 5))]
             out[f"{attack} {share:.0%}"] = float(np.mean([w < limit for w in prada(streams, world)]))
     return out
 
@@ -202,12 +184,13 @@ def honest_rates(world: Any, detector: ExtractionDetector, visibility: str, runs
 
 
 def detection(
-    world: Any, detector: ExtractionDetector, visibility: str, crowd: Sequence[Sketch], thieves: int, seed: int
+    world: Any, detector: ExtractionDetector, visibility: str, crowd: Sequence[Sketch], plan: Plan, seed: int
 ) -> dict[str, dict[str, float]]:
     """For each attack and share: share of thieves named within 500 queries, within 100, and by a warning at least."""
     out: dict[str, dict[str, float]] = {}
-    for attack in worlds.ATTACKS:
-        for share in SHARES:
+    thieves = plan.thieves
+    for attack in plan.attacks:
+        for share in plan.shares:
             found = early = warned = 0
             for i in range(thieves):
                 rng = np.random.default_rng([seed, i, 11, int(100 * share)])
@@ -225,21 +208,37 @@ def detection(
     return out
 
 
-def run(quick: bool, seed: int) -> Any:
-    """Measure all worlds; ``quick`` takes fewer clients."""
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured."""
+
+    worlds: tuple[str, ...]
+    attacks: tuple[str, ...]
+    shares: tuple[float, ...]
+    thieves: int
+    runs: int
+    size: int
+
+
+FULL = Plan(tuple(worlds.WORLDS), tuple(worlds.ATTACKS), SHARES, 20, 12, 90)
+QUICK = Plan(("digits", "flights"), ("foreign", "uniform", "jbda"), (1.0, 0.5), 3, 2, 40)
+
+
+def run(quick: bool, seed: int) -> Report:
+    """Measure every world of the plan."""
+    plan = QUICK if quick else FULL
     figures: dict[str, Any] = {}
-    goals: list[Any] = []
-    thieves, runs, size = (5, 3, 60) if quick else (20, 12, 90)
-    for name, make in worlds.WORLDS.items():
-        world = make(seed)
-        figures[name], held = measure(world, "scores", 60, thieves, runs, size, seed)
+    goals: list[Goal] = []
+    for name in plan.worlds:
+        found, held = measure(worlds.WORLDS[name](seed), "scores", 60, plan, seed)
+        figures.update({f"{name}: {key}": value for key, value in found.items()})
         goals += held
-    return report.Report("extraction", figures, goals)
+    return Report("extraction", figures, goals)
 
 
 def measure(
-    world: Any, visibility: str, n_reference: int, thieves: int, runs: int, size: int, seed: int
-) -> tuple[Mapping[str, Any], list[Any]]:
+    world: Any, visibility: str, n_reference: int, plan: Plan, seed: int
+) -> tuple[Mapping[str, Any], list[Goal]]:
     batch = reference(world, n_reference, visibility, seed)
     began = time.perf_counter()
     detector, _, part = fitted(batch, seed)
@@ -247,11 +246,11 @@ def measure(
     began = time.perf_counter()
     sketches(detector, batch)
     cost = (time.perf_counter() - began) / len(batch) * 1e6
-    alarms, warnings, total, crowd = honest_rates(world, detector, visibility, runs, size, seed)
-    drift = drift_rates(world, detector, visibility, max(1, runs // 2), seed)
+    alarms, warnings, total, crowd = honest_rates(world, detector, visibility, plan.runs, plan.size, seed)
+    drift = drift_rates(world, detector, visibility, max(1, plan.runs // 2), seed)
     crowd = [Sketch(keyed={k: dict(list(v.items())[:40]) for k, v in s.keyed.items()}) for s in crowd]
-    rates = detection(world, detector, visibility, crowd, thieves, seed)
-    for key, value in prada_rates(world, min(thieves, 5), seed).items():
+    rates = detection(world, detector, visibility, crowd, plan, seed)
+    for key, value in prada_rates(world, plan, seed).items():
         rates[key]["prada"] = value
     far = [rates[f"{a} {s}"]["tpr500"] for a in ("foreign", "uniform") for s in ("100%", "50%")]
     early = [rates[f"{a} 100%"]["tpr100"] for a in ("foreign", "uniform")]
@@ -261,11 +260,11 @@ def measure(
         "sketch_us_per_event": round(cost, 1),
         "reference_events": len(batch),
         "part_bytes": int(sum(a.nbytes for a in part.arrays.values())),
-        "honest": {"clients": total, "alarms": alarms, "warnings": warnings},
-        "under drift": drift,
-        "detection": rates,
+        **{f"honest {key}": value for key, value in (("clients", total), ("alarms", alarms), ("warnings", warnings))},
+        **{f"under drift, {key}": value for key, value in drift.items()},
+        **{f"{attack}, {what}": value for attack, row in rates.items() for what, value in row.items()},
     }
-    goal = report.Goal
+    goal = Goal
     goals = [
         goal(f"{world.name}: honest clients accused", fpr, "<= 2e-3", fpr <= 2e-3),
         goal(f"{world.name}: honest clients accused under drift", drift["alarms"], "<= 1", drift["alarms"] <= 1),
@@ -274,21 +273,3 @@ def measure(
         goal(f"{world.name}: JBDA pure", rates["jbda 100%"]["tpr500"], ">= 0.8", rates["jbda 100%"]["tpr500"] >= 0.8),
     ]
     return figures, goals
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--full", action="store_true")
-    parser.add_argument("--seed", type=int, default=0)
-    chosen = parser.parse_args()
-    result = run(not chosen.full, chosen.seed)
-    for world, figures in result.figures.items():
-        print(world, {k: v for k, v in figures.items() if k != "detection"})
-        for attack, rates in figures["detection"].items():
-            print(f"  {attack:18s} " + "  ".join(f"{k} {v:.2f}" for k, v in rates.items()))
-    for goal in result.goals:
-        print("holds " if goal.holds else "MISSED", goal.name, round(goal.value, 4), goal.goal)
-
-
-if __name__ == "__main__":
-    main()
