@@ -52,6 +52,7 @@ _ONSET_LOG_EVIDENCE = float(np.log(10.0))
 _WARNING_MARGIN = float(np.log(100.0))
 _TOP_COLUMNS = 8
 _BEYOND_SD = 4.0
+_GONE = {"missing": "is missing", "invalid": "is invalid", "unseen": "has values never seen before"}
 _CONVINCING_LOG_EVIDENCE = float(np.log(1_000.0))
 """A column's own evidence from which it is listed beside the leading one."""
 
@@ -342,6 +343,14 @@ def _sentence(changes: Sequence[Mapping[str, Any]], n_events: int, n_moved: int)
 
 def _words(change: Mapping[str, Any]) -> str:
     moved = f"{100 * change['share_moved']:.0f} % of its traffic moved"
+    for label, words in _GONE.items():
+        if label in change["labels"]:
+            at = change["labels"].index(label)
+            before, after = change["reference"][at], change["current"][at]
+            if after - before >= max(0.5 * change["share_moved"], 0.01):
+                return (
+                    f"{change['name']} {words} in {100 * after:.0f} % of events ({100 * before:.1f} % in the reference)"
+                )
     if change["effect_unit"] == "sd" and abs(change["effect"]) >= 0.1:
         direction = "rose" if change["effect"] > 0 else "fell"
         if abs(change["effect"]) > _BEYOND_SD:

@@ -167,3 +167,11 @@ def test_labels_that_come_alone_are_not_missing_features() -> None:
     label[alone] = "yes"
     late = replace(live, numeric=numeric, mixed={"colour": colour}, prediction=prediction, label=label)
     assert all(reading.level is Level.OK for reading in judged(detector, late))
+
+
+def test_the_reason_says_that_values_are_missing() -> None:
+    rng = np.random.default_rng(12)
+    detector = fitted(stream(rng, 5_000))
+    readings = judged(detector, stream(rng, 1_500, missing=0.25))
+    alarm = next(reading for reading in readings if reading.level is Level.ALARM)
+    assert "x1 is missing in 2" in alarm.reason
