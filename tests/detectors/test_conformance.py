@@ -1,0 +1,83 @@
+"""Every detector of the suite keeps the promises of ``detectors/checks.py``."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from detectors import checks
+from detectors.base import Detector, Part
+from detectors.batch import EventBatch
+from detectors.budget import DEFAULT_SHARES, AlarmBudget
+from detectors.schema import infer_schema
+from detectors.suite import DETECTORS
+
+PER_PANE = 60
+
+
+def events(n: int, seed: int, strange_from: int | None = None) -> EventBatch:
+    """Two classes of five features from forty clients; from ``strange_from`` on one client sends noise."""
+    rng = np.random.default_rng(seed)
+    wins = rng.random(n) < 0.4
+    numeric = rng.normal(size=(n, 5)) + wins[:, None]
+    client = np.array([f"c{c}" for c in rng.integers(0, 40, size=n)], dtype=object)
+    if strange_from is not None:
+        numeric[strange_from:] = rng.normal(scale=9.0, size=(n - strange_from, 5))
+        client[strange_from:] = "c7"
+    probability = np.clip(np.where(wins, 0.8, 0.2) + rng.normal(scale=0.05, size=n), 0.01, 0.99)
+    return EventBatch(
+        model="m",
+        version="",
+        event_id=np.arange(n).astype(str).astype(object),
+        timestamp=np.arange(n) * 10.0 / PER_PANE,
+        client_id=client,
+        numeric_names=tuple(f"x{i}" for i in range(5)),
+        numeric=numeric,
+        mixed={"colour": rng.choice(np.array(["red", "blue"], dtype=object), size=n)},
+        probabilities=np.stack([1 - probability, probability], axis=1),
+        classes=("no", "yes"),
+        prediction=np.where(probability > 0.5, "yes", "no").astype(object),
+    )
+
+
+@pytest.fixture(scope="module")
+def reference() -> EventBatch:
+    return events(4_000, seed=1)
+
+
+@pytest.fixture(scope="module", params=DETECTORS, ids=lambda detector: detector.name)
+def detector(request: pytest.FixtureRequest, reference: EventBatch) -> Detector:
+    schema = infer_schema(reference)
+    part = request.param.fit(reference, schema, 10.0, 0)
+    assert isinstance(part, Part)
+    return request.param.build(part, schema, AlarmBudget(1.0, 10.0))
+
+
+def test_sketches_add_up_wherever_they_are_cut(detector: Detector) -> None:
+    checks.check_sketches_add_up(detector, events(300, seed=2), [[0, 150], [0, 1, 2, 299], list(range(0, 300, 37))])
+
+
+def test_sketches_survive_storage(detector: Detector) -> None:
+    checks.check_sketch_survives_storage(detector, events(200, seed=3))
+
+
+def test_judging_is_pure(detector: Detector) -> None:
+    checks.check_judging_is_pure(detector, events(1_200, seed=4, strange_from=700), PER_PANE)
+
+
+def test_readings_are_whole(detector: Detector) -> None:
+    checks.check_readings_are_whole(detector, events(1_800, seed=5, strange_from=600), PER_PANE)
+
+
+def test_state_is_plain(detector: Detector) -> None:
+    checks.check_state_is_plain(detector, events(400, seed=6))
+
+
+@pytest.mark.parametrize("kind", DETECTORS, ids=lambda detector: detector.name)
+def test_fitting_is_deterministic(kind: type[Detector], reference: EventBatch) -> None:
+    checks.check_fit_is_deterministic(kind, reference, infer_schema(reference), 10.0)
+
+
+def test_every_kind_has_a_share_of_the_budget() -> None:
+    assert {detector.kind.value for detector in DETECTORS} == set(DEFAULT_SHARES)
+    assert sum(DEFAULT_SHARES.values()) == pytest.approx(1.0)
