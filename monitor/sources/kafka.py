@@ -223,7 +223,8 @@ def describe_topics(settings: KafkaSettings) -> Mapping[str, int]:
         TransientError: no broker answered.
         PermanentError: the settings are refused, or a topic is not there.
     """
-    consumer, _ = connect(KafkaConsumer, settings, {"request_timeout_ms": _BOUNDS_TIMEOUT_S * 1000})
+    options = {"request_timeout_ms": _BOUNDS_TIMEOUT_S * 1000, "enable_auto_commit": False}
+    consumer, _ = connect(KafkaConsumer, settings, options)
     try:
         with kafka_errors(settings.bootstrap_servers, "asking for its topics"):
             counts = {topic: len(consumer.partitions_for_topic(topic)) for topic in settings.topics}
