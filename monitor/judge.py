@@ -1,8 +1,9 @@
 """Loop 2: claim → fold → judge → commit.
 
-A judge claims a model version by its row lock, folds the deltas of every pane that is due into the pane's exact sum,
-lets each detector judge it, and writes evidence, readings, alert transitions and owed deliveries, and deletes the
-folded deltas, in one transaction. Killed anywhere, it leaves the deltas for the next judge.
+A judge claims a model version by a lock that ends with its transaction, folds the deltas of every pane that is due
+into the pane's exact sum, lets each detector judge it, and writes evidence, readings, alert transitions and owed
+deliveries, and deletes the folded deltas, in that one transaction. Killed anywhere, it leaves the deltas for the next
+judge.
 
 A pane is due when every live partition's watermark has passed its end, or when its deltas have waited long enough.
 What comes later still is folded into the next pane that is judged: late events are counted, never dropped.

@@ -125,7 +125,7 @@ def upgrade() -> None:
         sa.Column("events_total", sa.BigInteger(), nullable=False, server_default="0"),
         sa.Column("judged_until", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("model", "version", name="pk_models"),
-        comment="One row per model version; its row lock is the judge's claim. judged_until: epoch s.",
+        comment="One row per model version. judged_until: epoch s of event time.",
     )
 
     op.create_table(

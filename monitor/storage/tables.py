@@ -78,7 +78,7 @@ models = sa.Table(
     _column("last_event_at", Instant, nullable=True),
     _column("events_total", sa.BigInteger, server_default="0"),
     _column("judged_until", sa.BigInteger, nullable=True),
-    comment="One row per model version; its row lock is the judge's claim. judged_until: epoch s.",
+    comment="One row per model version. judged_until: epoch s of event time.",
 )
 
 references = sa.Table(
