@@ -45,6 +45,7 @@ url = "{empty_postgres_url}"
 bootstrap_servers = "{kafka_bootstrap}"
 topics = ["{topic}"]
 group_id = "{topic}-group"
+group_instance_id = "worker-0"
 [worker]
 flush_interval_s = 0.2
 [judge]
