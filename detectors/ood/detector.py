@@ -168,7 +168,7 @@ class OodDetector:
             effect_unit=EFFECT_UNIT,
             minimum_effect=MINIMUM_EFFECT,
             since=state.since,
-            reason=_loud_reason(state) if loud else _calm_reason(level, state, pane),
+            reason=_loud_reason(state, self._leading(state)) if loud else _calm_reason(level, state, pane),
             detail=_detail(state) if loud else {},
         )
 
@@ -184,9 +184,13 @@ class OodDetector:
         n = int(state.counts.sum())
         if n == 0:
             return 0.0
-        best = int(self.bets.alpha[int(np.argmax(state.log_evidence))])
+        best = self._leading(state)
         share = float(state.counts[: RANGES[best]].sum()) / n
         return max((share - ALPHAS[best]) / (1.0 - ALPHAS[best]), 0.0)
+
+    def _leading(self, state: OodEvidence) -> int:
+        """Position in ``ALPHAS`` of the bet that earned most."""
+        return int(self.bets.alpha[int(np.argmax(state.log_evidence))])
 
 
 def _sketch(p_value: FloatArray, basis: IntArray, client_id: Any) -> Sketch:
@@ -227,11 +231,13 @@ def _calm_reason(level: Level, state: OodEvidence, pane: Pane) -> str:
     return f"{k} of {n:,} inputs are stranger than 99 in 100 reference inputs, within what is tolerated"
 
 
-def _loud_reason(state: OodEvidence) -> str:
+def _loud_reason(state: OodEvidence, leading: int) -> str:
     n, strange = _strange(state)
-    share = f"{100 * strange / n:.1f} % of the last {n:,} inputs"
-    text = f"{share} are stranger than 99 in 100 reference inputs (1 % expected)"
-    if not strange or not len(state.clients.names):
+    told = max(leading, STRANGE)
+    share = f"{100 * float(state.counts[: RANGES[told]].sum()) / n:.1f} % of the last {n:,} inputs"
+    expected = 100 * ALPHAS[told]
+    text = f"{share} are stranger than {100 - expected:g} in 100 reference inputs ({expected:g} % expected)"
+    if told != STRANGE or not strange or not len(state.clients.names):
         return text
     name, (sent, odd, _) = str(state.clients.names[0]), (int(c) for c in state.clients.counts[0])
     others, others_odd = n - sent, strange - odd
