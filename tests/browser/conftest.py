@@ -106,7 +106,7 @@ def serve(queries: Any, settings: DashboardSettings) -> Site:
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     app = create_app(queries, queries, None, settings)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="on"))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     deadline = time.monotonic() + 20
