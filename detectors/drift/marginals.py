@@ -203,6 +203,7 @@ class MarginalDrift:
         convincing = by_column - np.log(self._column_weight()) > _CONVINCING_LOG_EVIDENCE
         ranked = np.argsort(-by_column, kind="stable")
         top = [int(c) for i, c in enumerate(ranked[:_TOP_COLUMNS]) if i == 0 or convincing[c]]
+        top.sort(key=lambda c: self.columns[c].group is Group.JOINT)
         changes = [self._change(c, seen[c], float(shares[c])) for c in top]
         effect = max((change["share_moved"] for change in changes[:3]), default=0.0)
         alarmed = total >= self.log_threshold and effect >= self.minimum_effect
