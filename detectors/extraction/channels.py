@@ -9,7 +9,7 @@ expectation is zero on ordinary traffic; a client's mean row is what head H1 tes
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -146,11 +146,6 @@ class Channels:
         names = ("loc", "scale", "table", "frequencies", "fourier_means")
         kept = {name: arrays[name] for name in names}
         return cls(labels=tuple(facts["labels"]), views=views, names=tuple(facts["channels"]), **kept)
-
-    def refitted(self, spaces: Sequence[Space]) -> Channels:
-        """The same channels over other geometry, for cross-fitting."""
-        views = tuple(View(view.map, space) for view, space in zip(self.views, spaces, strict=True))
-        return replace(self, views=views)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
