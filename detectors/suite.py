@@ -13,7 +13,7 @@ import numpy as np
 
 from detectors.base import Arrays, Detector, Judgement, Pane, Part, Subject, Unfit
 from detectors.batch import EventBatch, FloatArray
-from detectors.budget import AlarmBudget
+from detectors.budget import DEFAULT_TOLERANCE, AlarmBudget, shares_of
 from detectors.drift.marginals import MarginalDrift
 from detectors.extraction.detector import ExtractionDetector
 from detectors.ood.detector import OodDetector
@@ -54,8 +54,10 @@ class Suite:
     detectors: tuple[Detector, ...]
 
     @classmethod
-    def build(cls, reference: Reference, reference_id: str, alarms_per_week: float) -> Self:
-        budget = AlarmBudget(alarms_per_week, float(reference.pane_s))
+    def build(
+        cls, reference: Reference, reference_id: str, alarms_per_week: float, tolerance: float = DEFAULT_TOLERANCE
+    ) -> Self:
+        budget = AlarmBudget(alarms_per_week, float(reference.pane_s), shares_of(reference.parts), tolerance)
         detectors = tuple(
             detector.build(reference.parts[detector.name], reference.schema, budget)
             for detector in DETECTORS

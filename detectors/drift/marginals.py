@@ -18,30 +18,18 @@ from detectors.batch import EventBatch, FloatArray, IntArray, ObjectArray
 from detectors.budget import AlarmBudget
 from detectors.drift.bets import Tolerance, column_bets, smoothed
 from detectors.drift.columns import (
-    HEAVY,
     INNER,
     N_BINS,
-    CategoryBins,
     Group,
     NumericBins,
     Role,
     WatchedColumn,
-    code_matrix,
 )
 from detectors.drift.effects import mean_shift, population_stability_index, share_moved
 from detectors.drift.values import (
-    PREDICTION,
-    Projection,
-    Values,
     answered,
-    feature_values,
-    joint_rows,
-    joint_sources,
-    joint_values,
-    output_values,
-    prediction_categories,
-    prediction_numbers,
 )
+from detectors.drift.watch import Watch
 from detectors.evidence import NO_EVIDENCE, accumulate, legendre_scores, log_mean, overdispersion
 from detectors.schema import Schema
 from detectors.sketch import Sketch
@@ -64,9 +52,7 @@ class MarginalDrift:
     name: ClassVar[str] = "drift"
     kind: ClassVar[Kind] = Kind.DRIFT
 
-    schema: Schema
-    columns: tuple[WatchedColumn, ...]
-    projections: Mapping[str, Projection]
+    watch: Watch
     counts: IntArray
     """(columns, N_BINS) of the reference."""
     bets: FloatArray
@@ -84,21 +70,11 @@ class MarginalDrift:
         reference = reference.take(answered(reference))
         if len(reference) < _MINIMUM_EVENTS:
             return Unfit(f"the reference has {len(reference)} events; drift needs at least {_MINIMUM_EVENTS}")
-        projections = {}
-        for source in joint_sources():
-            projection = Projection.fit(joint_rows(reference, schema, source))
-            if projection is not None:
-                projections[source] = projection
-        values = {**output_values(reference), **feature_values(reference, schema)}
-        groups = dict.fromkeys(feature_values(reference, schema), Group.FEATURE)
-        groups.update(dict.fromkeys(output_values(reference), Group.OUTPUT))
-        joint = joint_values(reference, schema, projections)
-        groups.update(dict.fromkeys(joint, Group.JOINT))
-        values.update(joint)
-        columns = tuple(_fit_column(name, group, values) for name, group in groups.items())
+        watch = Watch.fit(reference, schema)
+        columns = watch.columns
         if not columns:
             return Unfit("the reference logs neither features nor outputs that could drift")
-        codes = code_matrix(columns, _ready(columns, values))
+        codes = watch.codes(reference)
         counts = np.stack([np.bincount(codes[:, c], minlength=N_BINS) for c in range(len(columns))])
         time_blocks = _time_blocks(reference.timestamp, pane_s)
         in_time, between_clients = [], []
@@ -111,13 +87,12 @@ class MarginalDrift:
             "overdispersion_time": np.asarray(in_time),
             "overdispersion_clients": np.asarray(between_clients),
         }
-        for source, projection in projections.items():
-            arrays.update(projection.to_arrays(source))
-        return Part(arrays, {"columns": [column.to_json() for column in columns]})
+        return Part({**arrays, **watch.to_arrays()}, {"columns": watch.to_facts()})
 
     @classmethod
     def build(cls, part: Part, schema: Schema, budget: AlarmBudget) -> Self:
-        columns = tuple(WatchedColumn.from_json(item) for item in part.facts["columns"])
+        watch = Watch.load(part.arrays, part.facts["columns"], schema)
+        columns = watch.columns
         counts = np.asarray(part.arrays["counts"], dtype=np.int64)
         in_time = np.asarray(part.arrays["overdispersion_time"], dtype=np.float64)
         clients = np.asarray(part.arrays["overdispersion_clients"], dtype=np.float64)
@@ -132,21 +107,18 @@ class MarginalDrift:
             bets.append(ratios / in_time[c])
             owner.append(np.full(len(shares), c))
             weight.append(shares * GROUP_WEIGHTS[column.group] / total_weight / peers)
-        found = {source: Projection.from_arrays(part.arrays, source) for source in joint_sources()}
         return cls(
-            schema=schema,
-            columns=columns,
-            projections={source: projection for source, projection in found.items() if projection is not None},
+            watch=watch,
             counts=counts,
             bets=np.concatenate(bets),
             bet_column=np.concatenate(owner),
             bet_weight=np.concatenate(weight),
-            log_threshold=budget.log_threshold(cls.kind),
+            log_threshold=budget.log_threshold(cls.name),
             minimum_effect=tolerance.mass,
         )
 
     def sketch(self, batch: EventBatch, starts: IntArray) -> Sequence[Sketch]:
-        codes = code_matrix(self.columns, self._values(batch))
+        codes = self.watch.codes(batch)
         n_columns = len(self.columns)
         flat = codes + np.arange(n_columns) * N_BINS
         counted = answered(batch)
@@ -161,6 +133,10 @@ class MarginalDrift:
             )
             for a, b in zip(starts, ends, strict=True)
         ]
+
+    @property
+    def columns(self) -> tuple[WatchedColumn, ...]:
+        return self.watch.columns
 
     def subjects(self, pane: Pane) -> Sequence[Subject]:
         return (MODEL,)
@@ -186,14 +162,6 @@ class MarginalDrift:
             seen = np.zeros_like(seen)
         kept = {"log_evidence": log_evidence, "seen": seen, "since": np.asarray(since)}
         return Judgement({MODEL: kept}, (reading,))
-
-    def _values(self, batch: EventBatch) -> Values:
-        values = {**output_values(batch), **feature_values(batch, self.schema)}
-        values.update(joint_values(batch, self.schema, self.projections))
-        for column in self.columns:
-            if column.name not in values:
-                values[column.name] = _absent(len(batch), column)
-        return _ready(self.columns, values)
 
     def _reading(self, total: float, log_evidence: FloatArray, seen: IntArray, since: float) -> Reading:
         if total < self.log_threshold - _WARNING_MARGIN:
@@ -262,35 +230,6 @@ class MarginalDrift:
             "reference": [round(float(self.counts[c][i] / max(self.counts[c].sum(), 1)), 6) for i in shown],
             "current": [round(float(seen[i] / max(seen.sum(), 1)), 6) for i in shown],
         }
-
-
-def _fit_column(name: str, group: Group, values: Values) -> WatchedColumn:
-    column = values[name]
-    if name == PREDICTION and group is Group.OUTPUT:
-        numbers = prediction_numbers(np.asarray(column, dtype=object))
-        if np.isinf(numbers).any() or np.unique(numbers[np.isfinite(numbers)]).size <= HEAVY:
-            return WatchedColumn(name, group, CategoryBins.fit(prediction_categories(np.asarray(column, dtype=object))))
-        return WatchedColumn(name, group, NumericBins.fit(numbers))
-    if column.dtype == object:
-        return WatchedColumn(name, group, CategoryBins.fit(np.asarray(column, dtype=object)))
-    return WatchedColumn(name, group, NumericBins.fit(np.asarray(column, dtype=np.float64)))
-
-
-def _ready(columns: Sequence[WatchedColumn], values: Values) -> Values:
-    """The values with the prediction in the form that its column's bins read."""
-    ready = dict(values)
-    for column in columns:
-        if column.name == PREDICTION and column.group is Group.OUTPUT:
-            raw: ObjectArray = np.asarray(values[PREDICTION], dtype=object)
-            numeric = column.role is Role.NUMERIC
-            ready[PREDICTION] = prediction_numbers(raw) if numeric else prediction_categories(raw)
-    return ready
-
-
-def _absent(n: int, column: WatchedColumn) -> FloatArray | ObjectArray:
-    if column.role is Role.NUMERIC and column.name != PREDICTION:
-        return np.full(n, np.nan)
-    return np.full(n, None, dtype=object)
 
 
 def _time_blocks(timestamp: FloatArray, pane_s: float) -> list[FloatArray]:

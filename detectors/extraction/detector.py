@@ -85,7 +85,7 @@ class ExtractionDetector:
     @classmethod
     def build(cls, part: Part, schema: Schema, budget: AlarmBudget) -> Self:
         """The detector; the budget's share is divided among the honest clients of a week, as far as tails bear it."""
-        alpha = budget.alarms_per_week_of(cls.kind.value) / max(1.0, float(part.facts["clients_per_week"]))
+        alpha = budget.alarms_per_week_of(cls.name) / max(1.0, float(part.facts["clients_per_week"]))
         channels = Channels.load(_under("channels", part.arrays), part.facts["channels"])
         return cls(
             channels,

@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from detectors.base import Kind
 from detectors.budget import DEFAULT_SHARES, WEEK_S
 from monitor.queries import (
     AlertFilter,
@@ -187,7 +188,7 @@ class DatabaseQueries:
         return summary or {}
 
     def budget(self, model: str, version: str) -> BudgetRow | None:
-        """Counts the kinds that share the budget, over the last week of the model's event time."""
+        """Counts the alerts of detectors that share the budget, over the last week of the model's event time."""
         with reading(self._engine) as conn:
             known = conn.execute(
                 sa.select(t.models.c.judged_until, t.models.c.last_event_at).where(_of(t.models, model, version))
@@ -344,7 +345,7 @@ def _end_of_event_time(judged_until: int | None, last_event_at: datetime | None)
 
 def _budgeted_alerts(conn: sa.Connection, model: str, version: str, since: float) -> int:
     c = t.alerts.c
-    counted = sa.and_(_of(t.alerts, model, version), c.kind.in_(DEFAULT_SHARES), c.opened_at > _instant(since))
+    counted = sa.and_(_of(t.alerts, model, version), c.kind != Kind.PIPELINE.value, c.opened_at > _instant(since))
     return conn.scalar(sa.select(sa.func.count()).select_from(t.alerts).where(counted)) or 0
 
 

@@ -78,6 +78,6 @@ def test_fitting_is_deterministic(kind: type[Detector], reference: EventBatch) -
     checks.check_fit_is_deterministic(kind, reference, infer_schema(reference), 10.0)
 
 
-def test_every_kind_has_a_share_of_the_budget() -> None:
-    assert {detector.kind.value for detector in DETECTORS} == set(DEFAULT_SHARES)
+def test_every_detector_has_a_share_of_the_budget() -> None:
+    assert {detector.name for detector in DETECTORS} <= set(DEFAULT_SHARES)
     assert sum(DEFAULT_SHARES.values()) == pytest.approx(1.0)
