@@ -51,6 +51,13 @@ def tilt_bet(probabilities: FloatArray, scores: FloatArray, null: float, alterna
     return np.asarray((alternative - null) * scores - _log_sum(log_q1) + _log_sum(log_q0))
 
 
+def tilt_masses(masses: FloatArray, scores: FloatArray, strength: FloatArray) -> FloatArray:
+    """(t, k) ``masses`` tilted exponentially by ``strength`` (t,) × ``scores`` (t, k); each row sums to one."""
+    exponent = strength[:, None] * scores
+    weights = masses * np.exp(exponent - exponent.max(axis=1, keepdims=True))
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+
+
 def rate_bet(inside: FloatArray, null: float, alternative: float) -> FloatArray:
     """Bet on the rate of the bins where ``inside`` is 1: Bernoulli ``alternative`` against ``null``.
 

@@ -1,130 +1,209 @@
-"""The bets on one watched column: which changes are looked for, and which are tolerated.
+"""The bets on the watched columns: which changes are looked for, and which are tolerated.
 
-Numeric columns bet on location and spread (tilts of Legendre scores) and on the rates of values outside the
-reference's range, missing and invalid. Categorical columns bet on the rate of each heavy value, of rare and unseen
-values, missing and invalid. A bet pays only beyond the tolerance: the smallest shift worth waking anyone for plus
-the reference's own sampling error (which shrinks as 1/sqrt(N) and grows with the overdispersion between clients).
+Numeric columns bet on location and spread (exponential tilts of Legendre scores) and on the rates of values outside
+the reference's range, missing and invalid. Categorical columns bet on the rate of each heavy value, of rare and unseen
+values, missing and invalid. Each bet has a *null*, the reference moved in the bet's own direction by the tolerance, and
+an *alternative* further out, so that it pays only beyond the tolerance. All bets of all columns are rows of one table,
+ordered by column.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
+from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detectors.batch import FloatArray, IntArray
-from detectors.drift.columns import INNER, INVALID, MISSING, N_BINS, UNSEEN, NumericBins, WatchedColumn
-from detectors.evidence import legendre_scores, rate_bet, tilt_bet
+from detectors.drift.columns import INNER, INVALID, MISSING, OTHER, UNSEEN, Group, NumericBins, WatchedColumn
+from detectors.evidence import legendre_scores, tilt_masses
+
+TILTS = (0.12, 0.4, 1.1)
+"""How far beyond the null the alternatives of a tilt are, in standard deviations of the score."""
+_SLIGHTEST_TILT = 0.35
+"""Over the square root of a pane's events: a slighter tilt beside the others, where panes are large enough for it."""
+RISES = (0.05, 0.25)
+"""How far an alternative rate is from the null towards one."""
+FALLS = (0.7, 0.3)
+"""Alternative rates below the null, relative to it."""
+_TILT_WEIGHT = 0.8
+_FULLY_WATCHED = 10
+"""The heaviest values bet both ways twice; lighter ones on one rise each."""
+_LEAST_FALLING = 0.02
+_MOST_RATE = 0.95
+_LEAST_RATE = 1e-6
+
+
+def smoothed(counts: IntArray | FloatArray) -> FloatArray:
+    """(…, k) bin masses with half a pseudo-event in each bin (Jeffreys)."""
+    weights = counts + 0.5
+    return np.asarray(weights / weights.sum(axis=-1, keepdims=True))
 
 
 @dataclass(frozen=True, slots=True)
-class Tolerance:
-    """Smallest change worth an alarm.
+class _Rate:
+    bin: int
+    rises: bool
+    step: float
+
+
+@dataclass(frozen=True, eq=False)
+class BetTable:
+    """Every bet on a set of columns.
 
     Attributes:
-        shift: in standard deviations of a column's location or spread score.
-        mass: share of traffic that may move into or out of a category.
-        rare: share of traffic that may turn missing, invalid, unseen or out of range.
-        sampling: how many standard errors of the reference are added to each.
+        tilt_column (t,), tilt_scores (t, INNER), tilt_step (t,): signed scores of the tilts, and how far they reach.
+        tilt_tolerance: (t,) strength of the tilt that moves the tolerated share of traffic.
+        tilt_null: (t,) row of ``null_rows`` that a tilt's null is; those rows are positions of tilts.
+        null_rows: (z,) one tilt for each distinct null.
+        rate_column, rate_bin, rate_rises, rate_step: (r,) the rates.
+        order: (t + r,) positions that sort the bets, tilts first, by column.
+        starts: (columns,) where each column's bets start in that order.
+        weight: (t + r,) in that order; the weights of a column's bets sum to one.
+        tolerance: share of traffic that may move.
     """
 
-    shift: float = 0.1
-    mass: float = 0.02
-    rare: float = 0.01
-    sampling: float = 2.5
+    tilt_column: IntArray
+    tilt_scores: FloatArray
+    tilt_step: FloatArray
+    tilt_tolerance: FloatArray
+    tilt_null: IntArray
+    null_rows: IntArray
+    rate_column: IntArray
+    rate_bin: IntArray
+    rate_rises: NDArray[np.bool_]
+    rate_step: FloatArray
+    order: IntArray
+    starts: IntArray
+    weight: FloatArray
+    tolerance: float
+
+    @property
+    def column(self) -> IntArray:
+        """(t + r,) column of each bet, in order."""
+        return np.concatenate([self.tilt_column, self.rate_column])[self.order]
+
+    @classmethod
+    def design(cls, columns: Sequence[WatchedColumn], counts: IntArray, per_pane: FloatArray, tolerance: float) -> Self:
+        """The bets for ``columns`` whose reference counts are ``counts`` (columns, N_BINS).
+
+        ``per_pane``: (columns,) effective events that a pane usually holds.
+        """
+        tilt_column: list[int] = []
+        scores: list[FloatArray] = []
+        steps: list[float] = []
+        null: list[int] = []
+        null_rows: list[int] = []
+        rate_column: list[int] = []
+        rates: list[_Rate] = []
+        weight_tilt: list[float] = []
+        weight_rate: list[float] = []
+        for c, column in enumerate(columns):
+            own, reach = _tilt_scores(column, counts[c]), _reach(float(per_pane[c]))
+            for signed in own:
+                null_rows.append(len(tilt_column))
+                for step in reach:
+                    tilt_column.append(c)
+                    scores.append(signed)
+                    steps.append(step)
+                    null.append(len(null_rows) - 1)
+            found = _rates(column, counts[c], tolerance)
+            rate_column += [c] * len(found)
+            rates += found
+            n_tilts = len(own) * len(reach)
+            share = 0.0 if not n_tilts else _TILT_WEIGHT if found else 1.0
+            weight_tilt += [share / n_tilts] * n_tilts if n_tilts else []
+            weight_rate += [(1.0 - share) / len(found)] * len(found) if found else []
+        owner = np.array([*tilt_column, *rate_column], dtype=np.int64)
+        order = np.argsort(owner, kind="stable")
+        scores_array = np.array(scores).reshape(-1, INNER)
+        masses = _inner_masses(columns, counts)[np.array(tilt_column, dtype=np.int64)].reshape(-1, INNER)
+        return cls(
+            tilt_column=np.array(tilt_column, dtype=np.int64),
+            tilt_scores=scores_array,
+            tilt_step=np.array(steps),
+            tilt_tolerance=tolerated_tilts(masses, scores_array, tolerance),
+            tilt_null=np.array(null, dtype=np.int64),
+            null_rows=np.array(null_rows, dtype=np.int64),
+            rate_column=np.array(rate_column, dtype=np.int64),
+            rate_bin=np.array([rate.bin for rate in rates], dtype=np.int64),
+            rate_rises=np.array([rate.rises for rate in rates], dtype=np.bool_),
+            rate_step=np.array([rate.step for rate in rates]),
+            order=order,
+            starts=np.searchsorted(owner[order], np.arange(len(columns))),
+            weight=np.array([*weight_tilt, *weight_rate])[order],
+            tolerance=tolerance,
+        )
+
+    def rate_range(self, rate: FloatArray, error: FloatArray | float = 0.0) -> tuple[FloatArray, FloatArray]:
+        """(r,) null and alternative rates for present rates (r,), with a sampling error added to the tolerance."""
+        up = np.clip(rate + self.tolerance + error, _LEAST_RATE, _MOST_RATE)
+        down = np.clip(rate - self.tolerance - error, _LEAST_RATE, _MOST_RATE)
+        null = np.where(self.rate_rises, up, down)
+        further = np.where(self.rate_rises, null + (1 - null) * self.rate_step, null * self.rate_step)
+        return null, further
 
 
-_TILTS = (0.15, 0.4, 1.0)
-_RISES = (0.05, 0.25)
-_FALLS = (0.7, 0.3)
-_TILT_WEIGHT = 0.7
+def _reach(per_pane: float) -> tuple[float, ...]:
+    slightest = _SLIGHTEST_TILT / np.sqrt(max(per_pane, 1.0))
+    return (float(slightest), *TILTS) if slightest < 0.75 * TILTS[0] else TILTS
 
 
-def smoothed(counts: IntArray) -> FloatArray:
-    """(k,) bin masses with half a pseudo-event in each bin (Jeffreys)."""
-    weights = counts + 0.5
-    return np.asarray(weights / weights.sum())
+def tolerated_tilts(masses: FloatArray, scores: FloatArray, tolerance: float) -> FloatArray:
+    """(t,) strengths at which tilting ``masses`` (t, k) by ``scores`` moves ``tolerance`` of the traffic.
 
-
-def column_bets(
-    column: WatchedColumn, counts: IntArray, effective_n: float, tolerance: Tolerance
-) -> tuple[FloatArray, FloatArray]:
-    """The bets of one column and their weights.
-
-    Args:
-        counts: (N_BINS,) reference counts.
-        effective_n: reference events divided by their overdispersion.
-
-    Returns:
-        (j, N_BINS) log likelihood ratios per bin, and (j,) weights that sum to one.
+    Total variation grows with the strength; found by bisection up to a strength of four.
     """
-    if isinstance(column.bins, NumericBins):
-        tilts = _tilt_bets(counts, column.bins.n_inner, effective_n, tolerance)
-        rates = _rare_bets(counts, _numeric_rare_bins(column.bins), effective_n, tolerance)
-    else:
-        tilts = []
-        rates = _rare_bets(counts, (UNSEEN, MISSING, INVALID), effective_n, tolerance)
-        rates += _mass_bets(counts, range(INNER - 1), effective_n, tolerance)
-    weights = [_TILT_WEIGHT / len(tilts)] * len(tilts) if tilts else []
-    rate_weight = 1.0 - sum(weights)
-    weights += [rate_weight / len(rates)] * len(rates)
-    return np.stack([*tilts, *rates]), np.asarray(weights)
+    low, high = np.zeros(len(masses)), np.full(len(masses), 4.0)
+    if tolerance <= 0 or not len(masses):
+        return low
+    for _ in range(40):
+        middle = (low + high) / 2
+        moved = np.abs(tilt_masses(masses, scores, middle) - masses).sum(axis=1) / 2
+        low, high = np.where(moved < tolerance, middle, low), np.where(moved < tolerance, high, middle)
+    return low
 
 
-def _numeric_rare_bins(bins: NumericBins) -> tuple[int, ...]:
-    if bins.n_inner < 3:
-        return (MISSING, INVALID)
-    return (0, bins.n_inner - 1, MISSING, INVALID)
+def _inner_masses(columns: Sequence[WatchedColumn], counts: IntArray) -> FloatArray:
+    """(columns, INNER) masses of the inner bins among present values; 0 in slots that a column does not use."""
+    masses = np.zeros((len(columns), INNER))
+    for c, column in enumerate(columns):
+        masses[c, : column.bins.n_inner] = smoothed(counts[c, : column.bins.n_inner])
+    return masses
 
 
-def _tilt_bets(counts: IntArray, n_inner: int, effective_n: float, tolerance: Tolerance) -> list[FloatArray]:
-    inner = counts[:n_inner]
-    share_present = float(inner.sum()) / max(float(counts.sum()), 1.0)
-    if n_inner < 3 or np.count_nonzero(inner) < 2:
+def _tilt_scores(column: WatchedColumn, counts: IntArray) -> list[FloatArray]:
+    """(INNER,) signed scores of a numeric column: location and spread, both ways; only upwards for variation."""
+    if not isinstance(column.bins, NumericBins) or column.bins.n_inner < 3:
         return []
-    masses = smoothed(inner)
-    null = tolerance.shift + tolerance.sampling / np.sqrt(max(effective_n * share_present, 1.0))
-    bets = []
-    for scores in legendre_scores(masses):
-        if not np.any(scores):
-            continue
-        for sign in (1.0, -1.0):
-            for step in _TILTS:
-                ratio = tilt_bet(masses, scores, sign * null, sign * (null + step))
-                bets.append(np.concatenate([ratio, np.zeros(N_BINS - n_inner)]))
-    return bets
+    n_inner = column.bins.n_inner
+    inner = counts[:n_inner]
+    if np.count_nonzero(inner) < 2:
+        return []
+    signs = (1.0,) if column.group is Group.VARIATION else (1.0, -1.0)
+    found = [score for score in legendre_scores(smoothed(inner)) if np.any(score)]
+    return [sign * np.concatenate([score, np.zeros(INNER - n_inner)]) for score in found for sign in signs]
 
 
-def _rare_bets(counts: IntArray, bins: tuple[int, ...], effective_n: float, tolerance: Tolerance) -> list[FloatArray]:
-    bets = []
-    for bin_ in bins:
-        rate = float(counts[bin_]) / max(float(counts.sum()), 1.0)
-        null = min(rate + tolerance.rare + _sampling_error(rate, effective_n, tolerance), 0.95)
-        bets += [_one_bin(bin_, null, null + (1 - null) * rise) for rise in _RISES]
-    return bets
-
-
-def _mass_bets(counts: IntArray, bins: range, effective_n: float, tolerance: Tolerance) -> list[FloatArray]:
-    bets = []
-    for bin_ in bins:
+def _rates(column: WatchedColumn, counts: IntArray, tolerance: float) -> list[_Rate]:
+    if column.group is Group.VARIATION:
+        return [_Rate(column.bins.n_inner - 1, True, step) for step in RISES]
+    if isinstance(column.bins, NumericBins):
+        edges = (0, column.bins.n_inner - 1) if column.bins.n_inner >= 3 else ()
+        return [_Rate(bin_, True, step) for bin_, step in product((*edges, MISSING, INVALID), RISES)]
+    rates = [_Rate(bin_, True, step) for bin_, step in product((UNSEEN, MISSING, INVALID), RISES)]
+    for bin_ in (*range(INNER - 2), OTHER):
         rate = float(counts[bin_]) / max(float(counts.sum()), 1.0)
         if counts[bin_] == 0:
             continue
-        error = tolerance.mass + _sampling_error(rate, effective_n, tolerance)
-        high, low = rate + error, rate - error
-        if high < 0.95:
-            bets += [_one_bin(bin_, high, high + (1 - high) * rise) for rise in _RISES]
-        if low > 0.02:
-            bets += [_one_bin(bin_, low, low * fall) for fall in _FALLS]
-    return bets
-
-
-def _sampling_error(rate: float, effective_n: float, tolerance: Tolerance) -> float:
-    floor = 1.0 / max(effective_n, 1.0)
-    return tolerance.sampling * float(np.sqrt(max(rate * (1 - rate), floor) / max(effective_n, 1.0)))
-
-
-def _one_bin(bin_: int, null: float, alternative: float) -> FloatArray:
-    inside = np.zeros(N_BINS)
-    inside[bin_] = 1.0
-    return rate_bet(inside, null, alternative)
+        if bin_ >= _FULLY_WATCHED and bin_ != OTHER:
+            rates.append(_Rate(bin_, True, RISES[0]))
+            continue
+        if rate + tolerance < _MOST_RATE:
+            rates += [_Rate(bin_, True, step) for step in RISES]
+        if rate - tolerance > _LEAST_FALLING:
+            rates += [_Rate(bin_, False, step) for step in FALLS]
+    return rates

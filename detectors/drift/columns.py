@@ -39,6 +39,8 @@ class Group(StrEnum):
     FEATURE = "feature"
     OUTPUT = "output"
     JOINT = "joint"
+    VARIATION = "variation"
+    """How much whole panes differ from the reference: one value a pane."""
 
 
 @dataclass(frozen=True, slots=True)

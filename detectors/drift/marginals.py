@@ -1,8 +1,9 @@
-"""Drift of single columns and joint directions: one e-detector over all of them.
+"""Drift of columns: features, outputs, joint directions, and whole panes.
 
-Every watched column is cut into bins at the reference's order statistics; the sketch is the count matrix. Bets on the
-counts (``bets.py``) earn evidence (``detectors/evidence.py``), tempered by the column's overdispersion in time, and the
-model's evidence is their weighted mean. Memory: about 0.2 kB a column in the sketch, 0.3 kB in the evidence.
+Every watched column is cut into bins at the reference's order statistics; the sketch is the count matrix, and the same
+for each watched segment. A chart (``chart.py``) bets on the counts of the model as a whole, one more for each segment,
+within the season that the pane belongs to. An alarm names what moved, since when, and whether one client or segment
+causes it. Memory: about 0.2 kB a column in the sketch, 1 kB in the evidence, each per segment and season.
 """
 
 from __future__ import annotations
@@ -14,176 +15,301 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from detectors.base import MODEL, Arrays, Judgement, Kind, Level, Pane, Part, Reading, Subject, Unfit
-from detectors.batch import EventBatch, FloatArray, IntArray, ObjectArray
+from detectors.batch import EventBatch, FloatArray, IntArray
 from detectors.budget import AlarmBudget
-from detectors.drift.bets import Tolerance, column_bets, smoothed
-from detectors.drift.columns import (
-    INNER,
-    N_BINS,
-    Group,
-    NumericBins,
-    Role,
-    WatchedColumn,
-)
-from detectors.drift.effects import mean_shift, population_stability_index, share_moved
-from detectors.drift.values import (
-    answered,
-)
+from detectors.drift.chart import Chart, ChartState
+from detectors.drift.cohorts import CohortCode, Cohorts, find_cause
+from detectors.drift.columns import N_BINS, Group, WatchedColumn
+from detectors.drift.dispersion import Dispersion, column_scores
+from detectors.drift.effects import listed_by_e_bh
+from detectors.drift.segments import BUDGET_SHARE, choose_segments, segment_counts, subject_of
+from detectors.drift.values import answered
+from detectors.drift.variation import counted, distance, fit_variation, reference_masses, variation_column
 from detectors.drift.watch import Watch
-from detectors.evidence import NO_EVIDENCE, accumulate, legendre_scores, log_mean, overdispersion
+from detectors.drift.words import change, sentence
 from detectors.schema import Schema
+from detectors.seasons import Seasons, find_seasons
 from detectors.sketch import Sketch
 
-GROUP_WEIGHTS: Mapping[Group, float] = {Group.FEATURE: 0.55, Group.OUTPUT: 0.2, Group.JOINT: 0.25}
+GROUP_WEIGHTS: Mapping[Group, float] = {
+    Group.FEATURE: 0.5,
+    Group.OUTPUT: 0.2,
+    Group.JOINT: 0.2,
+    Group.VARIATION: 0.1,
+}
+FALSE_DISCOVERY_RATE = 0.1
 _MINIMUM_EVENTS = 50
-_ONSET_LOG_EVIDENCE = float(np.log(10.0))
+_LEAST_EFFECT = 0.01
 _WARNING_MARGIN = float(np.log(100.0))
+_LEAST_LOG_EVIDENCE = -50.0
 _TOP_COLUMNS = 8
-_BEYOND_SD = 4.0
-_GONE = {"missing": "is missing", "invalid": "is invalid", "unseen": "has values never seen before"}
 _CONVINCING_LOG_EVIDENCE = float(np.log(1_000.0))
 """A column's own evidence from which it is listed beside the leading one."""
+_SEGMENTS_TOLD = 10
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class SegmentChart:
+    """The chart of one segment and its alarm line."""
+
+    chart: Chart
+    log_threshold: float
+
+
+@dataclass(frozen=True, eq=False)
 class MarginalDrift:
-    """Drift detector over features, outputs and joint directions; see the module's docstring."""
+    """Drift detector over features, outputs, joint directions and whole panes; see the module's docstring.
+
+    Attributes:
+        columns: what the model's chart is about: the watch's columns, and the variation of panes where it is watched.
+        masses: (strata, watched columns, N_BINS) of the reference, for the variation of panes; None where unwatched.
+    """
 
     name: ClassVar[str] = "drift"
     kind: ClassVar[Kind] = Kind.DRIFT
 
     watch: Watch
-    counts: IntArray
-    """(columns, N_BINS) of the reference."""
-    bets: FloatArray
-    """(bets, N_BINS) log likelihood ratio of one event in each bin, already tempered."""
-    bet_column: IntArray
-    """(bets,) index of the column that a bet is on."""
-    bet_weight: FloatArray
-    """(bets,) weights, summing to one."""
+    seasons: Seasons
+    columns: tuple[WatchedColumn, ...]
+    masses: FloatArray | None
+    chart: Chart
+    segments: Mapping[str, SegmentChart]
+    cohorts: CohortCode
     log_threshold: float
     minimum_effect: float
 
     @classmethod
     def fit(cls, reference: EventBatch, schema: Schema, pane_s: float, seed: int) -> Part | Unfit:
-        """Bins, counts and overdispersion of every column; needs at least 50 events."""
+        """Bins, counts by season and segment, and overdispersion of every column; needs at least 50 events."""
         reference = reference.take(answered(reference))
         if len(reference) < _MINIMUM_EVENTS:
             return Unfit(f"the reference has {len(reference)} events; drift needs at least {_MINIMUM_EVENTS}")
         watch = Watch.fit(reference, schema)
-        columns = watch.columns
-        if not columns:
+        n_columns = len(watch.columns)
+        if not n_columns:
             return Unfit("the reference logs neither features nor outputs that could drift")
         codes = watch.codes(reference)
-        counts = np.stack([np.bincount(codes[:, c], minlength=N_BINS) for c in range(len(columns))])
-        time_blocks = _time_blocks(reference.timestamp, pane_s)
-        in_time, between_clients = [], []
-        for c, column in enumerate(columns):
-            scores = _dispersion_scores(column, counts[c], codes[:, c])
-            in_time.append(max(_mean_overdispersion(scores, blocks) for blocks in time_blocks))
-            between_clients.append(_client_overdispersion(scores, reference.client_id))
+        whole = _counts(codes, np.ones(len(codes), dtype=np.bool_))
+        scores = [s for c, column in enumerate(watch.columns) for s in column_scores(column, whole[c], codes[:, c])]
+        seasons = find_seasons(reference.timestamp, np.stack(scores, axis=1) if scores else np.empty((0, 0)), pane_s)
+        strata = seasons.strata(reference.timestamp)
+        counts = np.stack([_counts(codes, strata == s) for s in range(seasons.n_strata)])
+        dispersion = Dispersion.measure(watch.columns, whole, codes, strata, reference, pane_s)
+        panes, first, pane = np.unique(np.floor(reference.timestamp / pane_s), return_index=True, return_inverse=True)
         arrays: dict[str, Any] = {
             "counts": counts,
-            "overdispersion_time": np.asarray(in_time),
-            "overdispersion_clients": np.asarray(between_clients),
+            "overdispersion_time": dispersion.in_time,
+            "overdispersion_clients": dispersion.between,
+            **watch.to_arrays(),
         }
-        return Part({**arrays, **watch.to_arrays()}, {"columns": watch.to_facts()})
+        facts: dict[str, Any] = {
+            "columns": watch.to_facts(),
+            "seasons": seasons.to_json(),
+            "events_per_pane": len(reference) / len(panes),
+        }
+        variation = fit_variation(codes, pane, strata[first], reference_masses(counts))
+        if variation is not None:
+            arrays["pane_distances"], facts["variation_overdispersion"] = variation
+        facts["segments"] = choose_segments(reference, n_columns)
+        flat = codes + np.arange(n_columns) * N_BINS
+        found = segment_counts(reference, flat, n_columns, facts["segments"])
+        arrays["segment_counts"] = np.stack([found[name] for name in facts["segments"]] or [np.zeros_like(whole)])
+        return Part(arrays, facts)
 
     @classmethod
     def build(cls, part: Part, schema: Schema, budget: AlarmBudget) -> Self:
         watch = Watch.load(part.arrays, part.facts["columns"], schema)
-        columns = watch.columns
         counts = np.asarray(part.arrays["counts"], dtype=np.int64)
         in_time = np.asarray(part.arrays["overdispersion_time"], dtype=np.float64)
-        clients = np.asarray(part.arrays["overdispersion_clients"], dtype=np.float64)
-        tolerance = Tolerance()
-        present = {column.group for column in columns}
-        total_weight = sum(GROUP_WEIGHTS[group] for group in present)
-        bets, owner, weight = [], [], []
-        for c, column in enumerate(columns):
-            effective_n = counts[c].sum() / max(in_time[c], clients[c])
-            ratios, shares = column_bets(column, counts[c], float(effective_n), tolerance)
-            peers = sum(other.group is column.group for other in columns)
-            bets.append(ratios / in_time[c])
-            owner.append(np.full(len(shares), c))
-            weight.append(shares * GROUP_WEIGHTS[column.group] / total_weight / peers)
+        between = np.asarray(part.arrays["overdispersion_clients"], dtype=np.float64)
+        names: Sequence[str] = part.facts["segments"]
+        log_threshold = budget.log_threshold(cls.name)
+        own = log_threshold - np.log(1.0 - BUDGET_SHARE) if names else log_threshold
+        per_pane = float(part.facts["events_per_pane"])
+        columns, masses = watch.columns, None
+        model = (counts, in_time, between)
+        if "pane_distances" in part.arrays:
+            masses = reference_masses(counts)
+            distances = np.asarray(part.arrays["pane_distances"], dtype=np.float64)
+            columns = (*columns, variation_column(distances))
+            model = _with_variation(
+                counts, in_time, between, columns[-1], distances, float(part.facts["variation_overdispersion"])
+            )
+        chart = Chart.design(columns, *model, _weights(columns), per_pane, budget.tolerance, own)
+        segment_counts_ = np.asarray(part.arrays["segment_counts"], dtype=np.int64)
+        sizes = {name: float(segment_counts_[i, 0].sum()) for i, name in enumerate(names)}
+        segments = {}
+        for i, name in enumerate(names):
+            share = sizes[name] / sum(sizes.values())
+            line = log_threshold - float(np.log(BUDGET_SHARE * share))
+            per_segment = per_pane * sizes[name] / max(float(counts[:, 0].sum()), 1.0)
+            segments[name] = SegmentChart(
+                Chart.design(
+                    watch.columns,
+                    segment_counts_[i][None],
+                    in_time,
+                    between,
+                    _weights(watch.columns),
+                    per_segment,
+                    budget.tolerance,
+                    line,
+                ),
+                line,
+            )
         return cls(
             watch=watch,
-            counts=counts,
-            bets=np.concatenate(bets),
-            bet_column=np.concatenate(owner),
-            bet_weight=np.concatenate(weight),
-            log_threshold=budget.log_threshold(cls.name),
-            minimum_effect=tolerance.mass,
+            seasons=Seasons.from_json(part.facts["seasons"]),
+            columns=columns,
+            masses=masses,
+            chart=chart,
+            segments=segments,
+            cohorts=CohortCode.design(watch.columns, counts.sum(axis=0)),
+            log_threshold=own,
+            minimum_effect=max(budget.tolerance, _LEAST_EFFECT),
         )
 
     def sketch(self, batch: EventBatch, starts: IntArray) -> Sequence[Sketch]:
+        counted_ = answered(batch)
         codes = self.watch.codes(batch)
-        n_columns = len(self.columns)
-        flat = codes + np.arange(n_columns) * N_BINS
-        counted = answered(batch)
+        flat = codes + np.arange(codes.shape[1]) * N_BINS
         ends = np.append(starts[1:], len(batch))
-        return [
-            Sketch(
-                {
-                    "bins": np.bincount(flat[a:b][counted[a:b]].ravel(), minlength=n_columns * N_BINS).reshape(
-                        n_columns, N_BINS
-                    )
-                }
-            )
-            for a, b in zip(starts, ends, strict=True)
-        ]
-
-    @property
-    def columns(self) -> tuple[WatchedColumn, ...]:
-        return self.watch.columns
+        return [self._slice(batch, codes, flat, counted_, int(a), int(b)) for a, b in zip(starts, ends, strict=True)]
 
     def subjects(self, pane: Pane) -> Sequence[Subject]:
-        return (MODEL,)
+        return (MODEL, *(subject_of(name) for name in pane.sketch.keyed.get("segments", {}) if name in self.segments))
 
     def judge(self, evidence: Mapping[Subject, Arrays], pane: Pane) -> Judgement:
-        state = evidence.get(MODEL)
-        log_evidence = (
-            np.full(len(self.bet_weight), NO_EVIDENCE)
-            if state is None
-            else np.asarray(state["log_evidence"], dtype=np.float64)
-        )
-        seen = np.zeros_like(self.counts) if state is None else np.asarray(state["seen"], dtype=np.int64)
-        since = pane.start if state is None or not seen.any() else float(np.asarray(state["since"]))
         bins = pane.sketch.totals["bins"]
-        log_ratio = np.einsum("bk,bk->b", bins[self.bet_column].astype(np.float64), self.bets)
-        log_evidence = accumulate(log_evidence, log_ratio)
-        seen = seen + bins
-        total = log_mean(log_evidence, self.bet_weight)
-        reading = self._reading(total, log_evidence, seen, since)
-        if reading.level is Level.ALARM:
-            log_evidence = np.full_like(log_evidence, NO_EVIDENCE)
-        if reading.level is Level.ALARM or total < _ONSET_LOG_EVIDENCE:
-            seen = np.zeros_like(seen)
-        kept = {"log_evidence": log_evidence, "seen": seen, "since": np.asarray(since)}
-        return Judgement({MODEL: kept}, (reading,))
+        stored = evidence.get(MODEL)
+        state = self.chart.start() if stored is None else ChartState.from_arrays(stored)
+        clients = Cohorts.none(self.cohorts.n_buckets) if stored is None else Cohorts.from_arrays(stored)
+        if bins.any():
+            stratum = self.seasons.stratum(pane.start)
+            state = self.chart.bet(state, self._pane_counts(bins, stratum), stratum, pane.start)
+            clients = clients.plus(pane.sketch.keyed.get("clients", {}))
+        total = self.chart.total(state)
+        told, kept, excited = self._judge_segments(evidence, pane, self._model_is_excited(state, total))
+        waiting = {name: excited[name].waiting.sum(axis=0) for name in excited}
+        reading = self._reading(state, total, clients, waiting, told)
+        state = self.chart.alarmed(state) if reading.level is Level.ALARM else self.chart.settled(state)
+        if np.isnan(state.since):
+            clients = Cohorts.none(self.cohorts.n_buckets)
+        kept[MODEL] = {**state.to_arrays(), **clients.to_arrays()}
+        return Judgement(kept, (reading, *told))
 
-    def _reading(self, total: float, log_evidence: FloatArray, seen: IntArray, since: float) -> Reading:
+    def _slice(
+        self, batch: EventBatch, codes: IntArray, flat: IntArray, counted_: np.ndarray, a: int, b: int
+    ) -> Sketch:
+        chosen = np.arange(a, b)[counted_[a:b]]
+        n_columns = codes.shape[1]
+        totals = {"bins": np.bincount(flat[chosen].ravel(), minlength=n_columns * N_BINS).reshape(n_columns, N_BINS)}
+        keyed: dict[str, Mapping[str, IntArray]] = {}
+        if batch.client_id is not None:
+            keyed["clients"] = self.cohorts.sums(codes[chosen], batch.client_id[chosen])
+        if self.segments and batch.segments:
+            keyed["segments"] = segment_counts(batch.take(chosen), flat[chosen], n_columns, tuple(self.segments))
+        return Sketch(totals, {group: sums for group, sums in keyed.items() if sums})
+
+    def _pane_counts(self, bins: IntArray, stratum: int) -> IntArray:
+        if self.masses is None:
+            return bins
+        found = distance(bins, self.masses[stratum])
+        return np.concatenate([bins, counted(self.columns[-1], np.array([found]))[None]])
+
+    def _model_is_excited(self, state: ChartState, total: float) -> bool:
+        return total >= self.log_threshold - _WARNING_MARGIN or self.chart.in_doubt(state)
+
+    def _judge_segments(
+        self, evidence: Mapping[Subject, Arrays], pane: Pane, model_is_excited: bool
+    ) -> tuple[list[Reading], dict[Subject, Arrays], dict[str, ChartState]]:
+        """Readings of segments that have something to say, the states to keep, and the states as they were told."""
+        readings: list[Reading] = []
+        kept: dict[Subject, Arrays] = {}
+        told: dict[str, ChartState] = {}
+        for name, counts in sorted(pane.sketch.keyed.get("segments", {}).items()):
+            watched = self.segments.get(name)
+            if watched is None:
+                continue
+            chart, subject = watched.chart, subject_of(name)
+            stored = evidence.get(subject)
+            state = chart.start() if stored is None else ChartState.from_arrays(stored)
+            state = chart.bet(state, counts, 0, pane.start)
+            told[name] = state
+            total = chart.total(state)
+            level = Level.OK
+            if total >= watched.log_threshold - _WARNING_MARGIN:
+                reading = self._segment_reading(name, watched, state, total, model_is_excited)
+                readings.append(reading)
+                level = reading.level
+            state = chart.alarmed(state) if level is Level.ALARM else chart.settled(state)
+            kept[subject] = state.to_arrays()
+        return readings, kept, told
+
+    def _segment_reading(
+        self, name: str, watched: SegmentChart, state: ChartState, total: float, model_is_excited: bool
+    ) -> Reading:
+        changes, n_moved = self._changes(watched.chart, self.watch.columns, state, total)
+        effect = max((item["share_moved"] for item in changes[:3]), default=0.0)
+        alarmed = total >= watched.log_threshold and effect >= self.minimum_effect and not model_is_excited
+        n_events = _n_events(state)
+        return Reading(
+            detector=self.name,
+            kind=self.kind,
+            subject=subject_of(name),
+            level=Level.ALARM if alarmed else Level.WARNING,
+            log_evidence=total,
+            log_threshold=watched.log_threshold,
+            effect=effect,
+            effect_unit="share of traffic",
+            minimum_effect=self.minimum_effect,
+            since=_onset(watched.chart, state),
+            reason=sentence(changes, n_events, n_moved, f" of {name}"),
+            detail={"columns": changes, "n_events": n_events, "n_columns": len(self.watch.columns), "n_moved": n_moved},
+        )
+
+    def _reading(
+        self,
+        state: ChartState,
+        total: float,
+        clients: Cohorts,
+        segments: Mapping[str, IntArray],
+        told: Sequence[Reading],
+    ) -> Reading:
         if total < self.log_threshold - _WARNING_MARGIN:
-            return self._verdict(Level.OK, total, 0.0, None, "No column has moved beyond the tolerance.", {})
-        by_column = self._column_evidence(log_evidence)
-        shares = np.exp(by_column - total)
-        convincing = by_column - np.log(self._column_weight()) > _CONVINCING_LOG_EVIDENCE
-        ranked = np.argsort(-by_column, kind="stable")
-        top = [int(c) for i, c in enumerate(ranked[:_TOP_COLUMNS]) if i == 0 or convincing[c]]
-        top.sort(key=lambda c: self.columns[c].group is Group.JOINT)
-        changes = [self._change(c, seen[c], float(shares[c])) for c in top]
-        effect = max((change["share_moved"] for change in changes[:3]), default=0.0)
+            calm = "No column has moved beyond the tolerance."
+            return self._verdict(Level.OK, total, 0.0, None, calm, {})
+        changes, n_moved = self._changes(self.chart, self.columns, state, total)
+        effect = max((item["share_moved"] for item in changes[:3]), default=0.0)
         alarmed = total >= self.log_threshold and effect >= self.minimum_effect
-        n_events = int(seen[0].sum())
-        detail = {
+        n_events = _n_events(state)
+        detail: dict[str, Any] = {
             "columns": changes,
             "n_events": n_events,
             "n_columns": len(self.columns),
-            "n_moved": int(convincing.sum()),
+            "n_moved": n_moved,
+            "onset": _onset(self.chart, state),
         }
-        reason = _sentence(changes, n_events, int(convincing.sum()))
-        return self._verdict(Level.ALARM if alarmed else Level.WARNING, total, effect, since, reason, detail)
+        reason = sentence(changes, n_events, n_moved)
+        leading = self._leading(state)
+        if leading < len(self.watch.columns):
+            counts = state.waiting.sum(axis=0)[: len(self.watch.columns)]
+            cause = find_cause(self.cohorts, leading, counts, clients, segments)
+            if cause is not None:
+                detail["cohort"] = cause.to_json()
+                reason = f"{reason} {cause.words()[:1].upper()}{cause.words()[1:]}."
+        if told:
+            worst = sorted(told, key=lambda r: -(r.log_evidence - r.log_threshold))[:_SEGMENTS_TOLD]
+            detail["segments"] = [
+                {
+                    "segment": r.subject.id,
+                    "n_events": r.detail["n_events"],
+                    "log10_evidence": round(r.log_evidence / np.log(10), 2),
+                    "words": r.reason,
+                }
+                for r in worst
+            ]
+        level = Level.ALARM if alarmed else Level.WARNING
+        return self._verdict(level, total, effect, _onset(self.chart, state), reason, detail)
 
     def _verdict(
         self, level: Level, total: float, effect: float, since: float | None, reason: str, detail: Mapping[str, Any]
@@ -193,7 +319,7 @@ class MarginalDrift:
             kind=self.kind,
             subject=MODEL,
             level=level,
-            log_evidence=total,
+            log_evidence=max(total, _LEAST_LOG_EVIDENCE),
             log_threshold=self.log_threshold,
             effect=effect,
             effect_unit="share of traffic",
@@ -203,97 +329,70 @@ class MarginalDrift:
             detail=detail,
         )
 
-    def _column_evidence(self, log_evidence: FloatArray) -> FloatArray:
-        """(columns,) log of each column's part of the weighted mean."""
-        sums = np.full(len(self.columns), NO_EVIDENCE)
-        np.logaddexp.at(sums, self.bet_column, log_evidence + np.log(self.bet_weight))
-        return sums
+    def _leading(self, state: ChartState) -> int:
+        return int(np.argmax(self.chart.by_column(state.log_evidence) + np.log(self.chart.weight)))
 
-    def _column_weight(self) -> FloatArray:
-        return np.bincount(self.bet_column, weights=self.bet_weight, minlength=len(self.columns)).astype(np.float64)
-
-    def _change(self, c: int, seen: IntArray, evidence_share: float) -> dict[str, Any]:
-        column = self.columns[c]
-        reference, current = smoothed(self.counts[c]), smoothed(seen)
-        shown = [i for i, label in enumerate(column.labels()) if label and (self.counts[c][i] or seen[i])]
-        moved = share_moved(reference, current, int(seen.sum()))
-        shift = _location_shift(column, self.counts[c], seen)
-        return {
-            "name": column.name,
-            "role": "output" if column.group is Group.OUTPUT else column.role.value,
-            "effect": shift if column.role is Role.NUMERIC else moved,
-            "effect_unit": "sd" if column.role is Role.NUMERIC else "share of traffic",
-            "psi": round(population_stability_index(reference, current), 4),
-            "share_moved": moved,
-            "evidence_share": evidence_share,
-            "labels": [column.labels()[i] for i in shown],
-            "reference": [round(float(self.counts[c][i] / max(self.counts[c].sum(), 1)), 6) for i in shown],
-            "current": [round(float(seen[i] / max(seen.sum(), 1)), 6) for i in shown],
-        }
-
-
-def _time_blocks(timestamp: FloatArray, pane_s: float) -> list[FloatArray]:
-    """Block labels at widths of 1, 4, 16, … panes, while at least eight blocks remain."""
-    blocks = []
-    width = pane_s
-    while True:
-        labels = np.floor(timestamp / width)
-        if np.unique(labels).size < 8:
-            break
-        blocks.append(labels)
-        width *= 4
-    return blocks or [np.floor(np.arange(len(timestamp)) / max(len(timestamp) // 20, 1))]
+    def _changes(
+        self, chart: Chart, columns: Sequence[WatchedColumn], state: ChartState, total: float
+    ) -> tuple[list[dict[str, Any]], int]:
+        """What moved, by evidence and single columns before joint directions, and how many columns are convincing."""
+        own = chart.by_column(state.log_evidence)
+        weighted = own + np.log(chart.weight)
+        listed = set(listed_by_e_bh(own - np.log(max(state.n_panes, 1)), FALSE_DISCOVERY_RATE))
+        convincing = own > _CONVINCING_LOG_EVIDENCE
+        ranked = np.argsort(-weighted, kind="stable")
+        top = [int(c) for i, c in enumerate(ranked[:_TOP_COLUMNS]) if i == 0 or convincing[c]]
+        top.sort(key=lambda c: columns[c].group in (Group.JOINT, Group.VARIATION))
+        seen = state.waiting.sum(axis=0)
+        reference = chart.reference_of(state.waiting)
+        changes = [
+            {
+                **change(columns[c], reference[c], seen[c]),
+                "evidence_share": float(np.exp(weighted[c] - total)),
+                "e_value_log10": round(float((own[c] - np.log(max(state.n_panes, 1))) / np.log(10)), 3),
+                "listed": c in listed,
+            }
+            for c in top
+        ]
+        return changes, int(convincing.sum())
 
 
-def _dispersion_scores(column: WatchedColumn, counts: IntArray, codes: IntArray) -> list[FloatArray]:
-    if isinstance(column.bins, NumericBins):
-        n_inner = column.bins.n_inner
-        padded = [np.concatenate([s, np.zeros(N_BINS - n_inner)]) for s in legendre_scores(smoothed(counts[:n_inner]))]
-        return [scores[codes] for scores in padded]
-    heavy = np.argsort(-counts[:INNER])[:4]
-    return [(codes == k).astype(np.float64) for k in heavy if 0 < counts[k] < counts.sum()]
+def _n_events(state: ChartState) -> int:
+    return int(state.waiting[:, 0].sum())
 
 
-def _mean_overdispersion(scores: Sequence[FloatArray], groups: FloatArray) -> float:
-    return float(np.mean([overdispersion(score, groups) for score in scores])) if scores else 1.0
+def _onset(chart: Chart, state: ChartState) -> float | None:
+    """Event time at which the leading column's evidence began to rise."""
+    leading = int(np.argmax(chart.by_column(state.log_evidence) + np.log(chart.weight)))
+    onset = float(state.onset[leading])
+    return None if np.isnan(onset) else onset
 
 
-def _client_overdispersion(scores: Sequence[FloatArray], client_id: ObjectArray | None) -> float:
-    if client_id is None:
-        return 1.0
-    _, labels = np.unique(client_id.astype(str), return_inverse=True)
-    return _mean_overdispersion(scores, labels.astype(np.float64))
+def _weights(columns: Sequence[WatchedColumn]) -> FloatArray:
+    """(columns,) groups by ``GROUP_WEIGHTS``, equal within a group."""
+    peers = {group: sum(column.group is group for column in columns) for group in GROUP_WEIGHTS}
+    return np.array([GROUP_WEIGHTS[column.group] / peers[column.group] for column in columns])
 
 
-def _location_shift(column: WatchedColumn, counts: IntArray, seen: IntArray) -> float:
-    if not isinstance(column.bins, NumericBins):
-        return 0.0
-    inner = slice(0, column.bins.n_inner)
-    reference, current = smoothed(counts[inner]), smoothed(seen[inner])
-    return mean_shift(reference, current, legendre_scores(reference)[0])
+def _counts(codes: IntArray, chosen: np.ndarray) -> IntArray:
+    """(columns, N_BINS) counts of the chosen rows of ``codes`` (n, columns)."""
+    n_columns = codes.shape[1]
+    flat = codes[chosen] + np.arange(n_columns) * N_BINS
+    return np.bincount(flat.ravel(), minlength=n_columns * N_BINS).reshape(n_columns, N_BINS)
 
 
-def _sentence(changes: Sequence[Mapping[str, Any]], n_events: int, n_moved: int) -> str:
-    if not changes:
-        return f"The distribution of the last {n_events:,} events differs from the reference."
-    words = [_words(change) for change in changes[:3]]
-    more = f"; {n_moved - len(words)} more columns moved" if n_moved > len(words) else ""
-    return f"Over the last {n_events:,} events " + "; ".join(words) + more + "."
-
-
-def _words(change: Mapping[str, Any]) -> str:
-    moved = f"{100 * change['share_moved']:.0f} % of its traffic moved"
-    for label, words in _GONE.items():
-        if label in change["labels"]:
-            at = change["labels"].index(label)
-            before, after = change["reference"][at], change["current"][at]
-            if after - before >= max(0.5 * change["share_moved"], 0.01):
-                return (
-                    f"{change['name']} {words} in {100 * after:.0f} % of events ({100 * before:.1f} % in the reference)"
-                )
-    if change["effect_unit"] == "sd" and abs(change["effect"]) >= 0.1:
-        direction = "rose" if change["effect"] > 0 else "fell"
-        if abs(change["effect"]) > _BEYOND_SD:
-            return f"{change['name']} {direction} beyond all that the reference knew ({moved})"
-        return f"{change['name']} {direction} by {abs(change['effect']):.1f} sd ({moved})"
-    return f"{change['name']} changed ({moved})"
+def _with_variation(
+    counts: IntArray,
+    in_time: FloatArray,
+    between: FloatArray,
+    column: WatchedColumn,
+    distances: FloatArray,
+    overdispersion: float,
+) -> tuple[IntArray, FloatArray, FloatArray]:
+    """The counts and overdispersions with the variation of panes as one more column, the same in every season."""
+    rows = np.repeat(counted(column, distances)[None, None], len(counts), axis=0)
+    return (
+        np.concatenate([counts, rows], axis=1),
+        np.append(in_time, overdispersion),
+        np.append(between, 1.0),
+    )

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from detectors.batch import FloatArray, IntArray
 from detectors.extraction.heads import BODY, Rate, Spread, beta_binomial_log_sf, t_squared
 from detectors.extraction.history import MIN_PAST, History, known_from_arrays, known_to_arrays
-from detectors.extraction.layout import client_key
+from detectors.keys import client_key
 
 SIZES = (12, 25, 50, 100, 200, 400, 800)
 MIN_QUERIES = 10

@@ -33,11 +33,12 @@ from detectors.extraction.baseline import Baseline
 from detectors.extraction.channels import Channels
 from detectors.extraction.clients import FIRST_LOOK, ClientState
 from detectors.extraction.fitting import fit
-from detectors.extraction.layout import Sums, client_key, contributions, unpack, width
+from detectors.extraction.layout import Sums, contributions, unpack, width
 from detectors.extraction.peers import Company, Peers, capped
 from detectors.extraction.rings import ClientRings, RingCode
 from detectors.extraction.verdict import MIN_EFFECT, Finding, examine
 from detectors.extraction.words import detail, family, reason
+from detectors.keys import client_key
 from detectors.schema import Schema
 from detectors.sketch import Sketch
 

@@ -7,7 +7,6 @@ that sends the same inputs all day does not look like a distribution of its own.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +34,6 @@ COUNTS = (
 _AT = {name: i for i, name in enumerate(COUNTS)}
 FAR_NATS = 14.0
 """A query this rare by straight extrapolation (about one in a million) lies clearly outside the reference."""
-MAX_KEY = 200
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,18 +108,3 @@ def event_sums(rows: Rows, codes: FloatArray, n_labels: int) -> IntArray:
 def fresh(rows: Rows, codes: FloatArray) -> NDArray[np.bool_]:
     """(n,) events that count into the mean row: seen, and not a repeat or near repeat."""
     return np.asarray(rows.present & ~(codes < Code.CLOSE))
-
-
-def client_key(client: str) -> str:
-    """A client id that any store can hold: at most ``MAX_KEY`` characters, no control characters or lone surrogates.
-
-    An id that is changed gets a digest of the original, so that two different clients never share a key.
-
-    >>> client_key("acme-7")
-    'acme-7'
-    """
-    if len(client) <= MAX_KEY and client.isprintable():
-        return client
-    raw = client.encode("utf-8", "surrogatepass")
-    clean = "".join(c if c.isprintable() else "�" for c in client[: MAX_KEY - 20])
-    return f"{clean}~{hashlib.sha256(raw).hexdigest()[:16]}"

@@ -1,0 +1,261 @@
+"""The chart: the running test of a set of columns for one subject, the model as a whole or one segment.
+
+Two verdicts are held side by side, each with every bet of the table. The *recent* one bets against the urn
+(``urn.py``): the reference and all ordinary traffic since, with the user's tolerance and nothing else; it sees small
+sudden changes. The *lasting* one bets against the reference as it was fitted, with its sampling error added to the
+tolerance; what the urn has slowly got used to, it still sees. Their weighted mean is the evidence.
+
+Traffic joins the urn only once it is past suspicion: while the evidence is up, panes wait. Where an alarm comes and
+the lasting verdict agrees, they are thrown away, so that a drift is not learned as normal and its end is no new drift;
+otherwise the reference was the odd one, and they join.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+from scipy.stats import norm
+
+from detectors.base import Arrays
+from detectors.batch import FloatArray, IntArray
+from detectors.drift.bets import BetTable, smoothed
+from detectors.drift.columns import N_BINS, NumericBins, WatchedColumn
+from detectors.drift.urn import Urn
+from detectors.evidence import NO_EVIDENCE, accumulate, log_mean, rate_bet, tilt_bet
+
+LOG_SUSPICION = float(np.log(10.0))
+"""Evidence from which panes wait before they join the urn, and from which a change is said to have begun."""
+_LOG_CONFIRMED = float(np.log(100.0))
+_MOST_LIVE = 1_000_000
+"""Effective events that the live part of the urn holds per column at most; beyond, all of it is halved."""
+RECENT, LASTING = 0, 1
+_LASTING_REACH = 0.5
+"""What lasts may be slighter: the alternatives of the lasting verdict are half as far beyond their nulls."""
+VERDICT_WEIGHTS = np.array([0.8, 0.2])
+
+
+@dataclass(frozen=True, eq=False)
+class ChartState:
+    """What a chart keeps from pane to pane.
+
+    Attributes:
+        log_evidence: (2, bets) log M of the recent and the lasting verdict.
+        doubt: (bets,) the lasting log M, not reset by alarms but capped: whether the present still looks odd.
+        live: (strata, columns, N_BINS) ordinary traffic since the reference.
+        waiting: the same for panes under suspicion; also what a change is described from.
+        onset: (columns,) event time at which each column's evidence began to rise.
+        since: event time at which the suspicion began; NaN while there is none.
+        n_panes: panes since the last reset.
+    """
+
+    log_evidence: FloatArray
+    doubt: FloatArray
+    live: IntArray
+    waiting: IntArray
+    onset: FloatArray
+    since: float
+    n_panes: int
+
+    def to_arrays(self) -> dict[str, Any]:
+        return {
+            "log_evidence": self.log_evidence.astype(np.float32),
+            "doubt": self.doubt.astype(np.float32),
+            "live": self.live,
+            "waiting": self.waiting,
+            "onset": self.onset,
+            "since": np.array([self.since]),
+            "n_panes": np.array([self.n_panes], dtype=np.int64),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Arrays) -> Self:
+        return cls(
+            np.asarray(arrays["log_evidence"], np.float64),
+            np.asarray(arrays["doubt"], np.float64),
+            np.asarray(arrays["live"], np.int64),
+            np.asarray(arrays["waiting"], np.int64),
+            np.asarray(arrays["onset"], np.float64),
+            float(arrays["since"][0]),
+            int(arrays["n_panes"][0]),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Chart:
+    """See the module's text.
+
+    Attributes:
+        reference: (strata, columns, N_BINS) balls of the reference, already divided by its overdispersion.
+        in_time: (columns,) overdispersion of panes, by which every pane's counts are divided; ≥ 1.
+        weight: (columns,) share of each column in the evidence, summing to one.
+        lasting: (strata, bets, N_BINS) log ratio of an event in each bin against the reference as fitted.
+    """
+
+    bets: BetTable
+    urn: Urn
+    reference: FloatArray
+    in_time: FloatArray
+    weight: FloatArray
+    lasting: FloatArray
+    log_cap: float
+
+    @classmethod
+    def design(
+        cls,
+        columns: Sequence[WatchedColumn],
+        counts: IntArray,
+        in_time: FloatArray,
+        between: FloatArray,
+        weight: FloatArray,
+        per_pane: float,
+        tolerance: float,
+        log_threshold: float,
+    ) -> Self:
+        """The chart for a reference.
+
+        Args:
+            counts: (strata, columns, N_BINS) of the reference.
+            in_time, between: (columns,) overdispersion over time, and of the reference as a sample; ≥ 1.
+            weight: (columns,) relative weights.
+            per_pane: events that a pane usually holds.
+            tolerance: share of traffic that may move.
+            log_threshold: the subject's alarm line.
+        """
+        bets = BetTable.design(columns, counts.sum(axis=0), per_pane / in_time, tolerance)
+        effective = counts / np.maximum(in_time, between)[:, None]
+        lasting = np.stack([_lasting_ratios(bets, columns, stratum) for stratum in effective])
+        return cls(
+            bets=bets,
+            urn=Urn(bets),
+            reference=np.stack([_balls(columns, stratum, len(counts)) for stratum in effective]),
+            in_time=in_time,
+            weight=weight / weight.sum(),
+            lasting=lasting,
+            log_cap=log_threshold,
+        )
+
+    def start(self) -> ChartState:
+        n_bets, shape = len(self.bets.weight), self.reference.shape
+        return ChartState(
+            log_evidence=np.full((2, n_bets), NO_EVIDENCE),
+            doubt=np.full(n_bets, NO_EVIDENCE),
+            live=np.zeros(shape, dtype=np.int64),
+            waiting=np.zeros(shape, dtype=np.int64),
+            onset=np.full(shape[1], np.nan),
+            since=np.nan,
+            n_panes=0,
+        )
+
+    def bet(self, state: ChartState, counts: IntArray, stratum: int, at: float) -> ChartState:
+        """The state after a pane of ``counts`` (columns, N_BINS), which now waits; ``at`` is the pane's start."""
+        drawn = counts / self.in_time[:, None]
+        balls = self.reference[stratum] + state.live[stratum] / self.in_time[:, None]
+        ratios = np.stack(
+            [
+                self.urn.log_ratios(balls, drawn),
+                np.einsum("bk,bk->b", drawn[self.bets.column], self.lasting[stratum]),
+            ]
+        )
+        quiet = self.by_column(state.log_evidence) < 0.0
+        log_evidence = accumulate(state.log_evidence, ratios)
+        waiting = state.waiting.copy()
+        waiting[stratum] += counts
+        return replace(
+            state,
+            log_evidence=log_evidence,
+            doubt=np.minimum(accumulate(state.doubt, ratios[LASTING]), self.log_cap),
+            waiting=waiting,
+            onset=np.where(quiet | np.isnan(state.onset), at, state.onset),
+            since=at if np.isnan(state.since) else state.since,
+            n_panes=state.n_panes + 1,
+        )
+
+    def settled(self, state: ChartState) -> ChartState:
+        """After a pane without alarm: what waits joins the urn once nothing speaks against it."""
+        if self.total(state) >= LOG_SUSPICION:
+            return state
+        return replace(self._emptied(state, joins=not self.in_doubt(state)), since=np.nan)
+
+    def alarmed(self, state: ChartState) -> ChartState:
+        """After an alarm: the evidence starts anew."""
+        confirmed = log_mean(state.log_evidence[LASTING], self._bet_weight()) >= _LOG_CONFIRMED
+        fresh = np.full_like(state.log_evidence, NO_EVIDENCE)
+        return replace(self._emptied(state, joins=not confirmed), log_evidence=fresh, since=np.nan, n_panes=0)
+
+    def in_doubt(self, state: ChartState) -> bool:
+        """Whether the present still looks unlike the reference, alarms or not."""
+        return log_mean(state.doubt, self._bet_weight()) >= LOG_SUSPICION
+
+    def total(self, state: ChartState) -> float:
+        """Log of the weighted mean of all evidence."""
+        return log_mean(state.log_evidence, VERDICT_WEIGHTS[:, None] * self._bet_weight())
+
+    def by_column(self, log_evidence: FloatArray) -> FloatArray:
+        """(columns,) log of each column's own weighted mean over bets and verdicts; −inf without any."""
+        with np.errstate(divide="ignore"):
+            weights = np.log(VERDICT_WEIGHTS)[:, None] + np.log(self.bets.weight)
+        both = np.logaddexp.reduce(log_evidence + weights, axis=0)
+        return np.asarray(np.logaddexp.reduceat(both, self.bets.starts))
+
+    def reference_of(self, counts: IntArray) -> FloatArray:
+        """(columns, N_BINS) masses of the reference as mixed over strata as ``counts`` (strata, columns, N_BINS) is."""
+        share = counts.sum(axis=2) / np.maximum(counts.sum(axis=(0, 2)), 1)
+        if len(self.reference) == 1:
+            share = np.ones_like(share)
+        return np.asarray((share[:, :, None] * smoothed(self.reference)).sum(axis=0))
+
+    def _emptied(self, state: ChartState, joins: bool) -> ChartState:
+        live = state.live + state.waiting if joins else state.live
+        effective = live.sum(axis=(0, 2)) / self.in_time
+        live = np.where((effective > _MOST_LIVE)[None, :, None], live - live // 2, live)
+        return replace(state, live=live, waiting=np.zeros_like(state.waiting))
+
+    def _bet_weight(self) -> FloatArray:
+        return np.asarray(self.bets.weight * self.weight[self.bets.column])
+
+
+def _balls(columns: Sequence[WatchedColumn], counts: FloatArray, n_strata: int) -> FloatArray:
+    """(columns, N_BINS) one ball per gap between neighbouring reference values, in effective numbers.
+
+    Cut points are order statistics of the whole reference, so the outer bins of an uncut numeric column hold one gap
+    each; everywhere else a value is a ball, and half a ball (Jeffreys) stands for what was never seen.
+    """
+    balls = counts + 0.5
+    for c, column in enumerate(columns):
+        n_inner = column.bins.n_inner
+        balls[c, n_inner : N_BINS - 2] = 0.0
+        if n_strata == 1 and isinstance(column.bins, NumericBins) and not column.bins.values.size and n_inner >= 3:
+            balls[c, 1 : n_inner - 1] -= 0.5
+            balls[c, n_inner - 2] = max(balls[c, n_inner - 2] - 1.0, 0.5)
+            balls[c, [0, n_inner - 1]] = 1.0
+    return balls
+
+
+def _lasting_ratios(bets: BetTable, columns: Sequence[WatchedColumn], counts: FloatArray) -> FloatArray:
+    """(bets, N_BINS) plain log ratios against one stratum's reference ``counts``, its sampling error tolerated.
+
+    Among many bets some reference is always unlucky somewhere: the number of standard errors grows with their number.
+    """
+    n_nulls = max(len(bets.null_rows) + len(bets.rate_column), 1)
+    z = max(2.5, float(norm.isf(0.02 / n_nulls)))
+    tilts = np.zeros((len(bets.tilt_column), N_BINS))
+    for i, c in enumerate(bets.tilt_column):
+        n_inner = columns[c].bins.n_inner
+        error = z / np.sqrt(max(counts[c, :n_inner].sum(), 1.0))
+        null = bets.tilt_tolerance[i] + error
+        tilts[i, :n_inner] = tilt_bet(
+            smoothed(counts[c, :n_inner]),
+            bets.tilt_scores[i, :n_inner],
+            null,
+            null + _LASTING_REACH * bets.tilt_step[i],
+        )
+    whole = np.maximum(counts.sum(axis=1)[bets.rate_column], 1.0)
+    rate = counts[bets.rate_column, bets.rate_bin] / whole
+    low, high = bets.rate_range(rate, z * np.sqrt(np.maximum(rate * (1 - rate), 1 / whole) / whole))
+    inside = np.zeros((len(bets.rate_column), N_BINS))
+    inside[np.arange(len(inside)), bets.rate_bin] = 1.0
+    rates = [rate_bet(row, n, f) for row, n, f in zip(inside, low, high, strict=True)]
+    return np.concatenate([tilts, np.array(rates).reshape(-1, N_BINS)])[bets.order]

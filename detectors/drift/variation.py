@@ -1,0 +1,83 @@
+"""Variation: how much a whole pane differs from the reference, as one more column with one value a pane.
+
+Traffic whose panes always differ a little (another customer mix, other weather) has a usual distance between a pane and
+the reference. Its distribution over the reference's own panes is cut into bins like any column; panes that are
+stranger than those bet with the rest. The distance is Pearson's chi-square over its degrees of freedom, averaged over
+columns.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from detectors.batch import FloatArray, IntArray
+from detectors.drift.bets import smoothed
+from detectors.drift.columns import N_BINS, Group, NumericBins, WatchedColumn
+from detectors.evidence import overdispersion
+
+NAME = "pane-to-pane variation"
+FEWEST_PANES = 60
+_FEWEST_EVENTS = 10.0
+
+
+def distance(counts: IntArray, masses: FloatArray) -> float:
+    """Mean chi-square over degrees of freedom of a pane's counts (columns, bins) against ``masses``.
+
+    About 1 for independent events of the reference, whatever the number of events; 0 for a pane without events.
+    """
+    expected = counts.sum(axis=1)[:, None] * masses
+    square = np.divide((counts - expected) ** 2, expected, out=np.zeros_like(expected), where=expected > 0)
+    freedom = np.maximum((masses > 0).sum(axis=1) - 1, 1)
+    return float((square.sum(axis=1) / freedom).mean())
+
+
+def fit_variation(
+    codes: IntArray, pane: IntArray, strata: IntArray, masses: FloatArray
+) -> tuple[FloatArray, float] | None:
+    """Distances of the reference's own panes and their overdispersion in time; None where there are too few panes.
+
+    Args:
+        codes: (n, columns) bins of the reference's events in time order; pane: (n,) number of each one's pane from 0
+            on, without gaps; strata: (panes,) season stratum of each pane.
+        masses: (strata, columns, N_BINS) of the reference.
+    """
+    n_panes, n_columns = len(strata), codes.shape[1]
+    if n_panes < FEWEST_PANES or len(codes) / n_panes < _FEWEST_EVENTS:
+        return None
+    starts = np.append(np.searchsorted(pane, np.arange(n_panes)), len(codes))
+    flat = codes + np.arange(n_columns) * N_BINS
+    found = np.empty(n_panes)
+    for i in range(n_panes):
+        counts = np.bincount(flat[starts[i] : starts[i + 1]].ravel(), minlength=n_columns * N_BINS)
+        found[i] = distance(counts.reshape(n_columns, N_BINS), masses[strata[i]])
+    return found, _in_time(found)
+
+
+def variation_column(distances: FloatArray) -> WatchedColumn:
+    """The column that the distances are counted in."""
+    return WatchedColumn(NAME, Group.VARIATION, NumericBins.fit(distances))
+
+
+def counted(column: WatchedColumn, distances: FloatArray) -> IntArray:
+    """(N_BINS,) distances of panes as counts."""
+    assert isinstance(column.bins, NumericBins)
+    return np.bincount(column.bins.code(distances), minlength=N_BINS)
+
+
+def reference_masses(counts: IntArray) -> FloatArray:
+    """(strata, columns, N_BINS) masses of reference counts; bins that the reference never used stay empty."""
+    used = counts.sum(axis=0, keepdims=True) > 0
+    weights = np.where(used, smoothed(counts), 0.0)
+    return np.asarray(weights / np.maximum(weights.sum(axis=2, keepdims=True), 1e-12))
+
+
+def _in_time(series: FloatArray) -> float:
+    """Overdispersion of a series of panes over blocks of 4, 16 and 64 panes, by ranks."""
+    ranks = np.argsort(np.argsort(series, kind="stable"), kind="stable") / len(series)
+    found = [1.0]
+    for width in (4, 16, 64):
+        if len(series) >= 8 * width:
+            value = overdispersion(ranks, np.floor(np.arange(len(series)) / width))
+            if value > 1.0 + 2.5 * np.sqrt(2.0 * width / len(series)):
+                found.append(value)
+    return max(found)
