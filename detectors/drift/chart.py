@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import norm
 
 from detectors.base import Arrays
@@ -92,6 +93,8 @@ class Chart:
         in_time: (columns,) overdispersion of panes, by which every pane's counts are divided; ≥ 1.
         weight: (columns,) share of each column in the evidence, summing to one.
         lasting: (strata, bets, N_BINS) log ratio of an event in each bin against the reference as fitted.
+        log_cap: what the doubt rises to at most.
+        bet_column, bet_weight: (bets,) column of each bet, and its share of a verdict's evidence.
     """
 
     bets: BetTable
@@ -101,6 +104,8 @@ class Chart:
     weight: FloatArray
     lasting: FloatArray
     log_cap: float
+    bet_column: IntArray
+    bet_weight: FloatArray
 
     @classmethod
     def design(
@@ -127,14 +132,17 @@ class Chart:
         bets = BetTable.design(columns, counts.sum(axis=0), per_pane / in_time, tolerance)
         effective = counts / np.maximum(in_time, between)[:, None]
         lasting = np.stack([_lasting_ratios(bets, columns, stratum) for stratum in effective])
+        shares = weight / weight.sum()
         return cls(
             bets=bets,
             urn=Urn(bets),
             reference=np.stack([_balls(columns, stratum, len(counts)) for stratum in effective]),
             in_time=in_time,
-            weight=weight / weight.sum(),
+            weight=shares,
             lasting=lasting,
             log_cap=log_threshold,
+            bet_column=bets.column,
+            bet_weight=bets.weight * shares[bets.column],
         )
 
     def start(self) -> ChartState:
@@ -156,10 +164,10 @@ class Chart:
         ratios = np.stack(
             [
                 self.urn.log_ratios(balls, drawn),
-                np.einsum("bk,bk->b", drawn[self.bets.column], self.lasting[stratum]),
+                np.einsum("bk,bk->b", drawn[self.bet_column], self.lasting[stratum]),
             ]
         )
-        quiet = self.by_column(state.log_evidence) < 0.0
+        quiet = self._is_quiet(state.log_evidence)
         log_evidence = accumulate(state.log_evidence, ratios)
         waiting = state.waiting.copy()
         waiting[stratum] += counts
@@ -173,25 +181,25 @@ class Chart:
             n_panes=state.n_panes + 1,
         )
 
-    def settled(self, state: ChartState) -> ChartState:
+    def settled(self, state: ChartState, total: float) -> ChartState:
         """After a pane without alarm: what waits joins the urn once nothing speaks against it."""
-        if self.total(state) >= LOG_SUSPICION:
+        if total >= LOG_SUSPICION:
             return state
         return replace(self._emptied(state, joins=not self.in_doubt(state)), since=np.nan)
 
     def alarmed(self, state: ChartState) -> ChartState:
         """After an alarm: the evidence starts anew."""
-        confirmed = log_mean(state.log_evidence[LASTING], self._bet_weight()) >= _LOG_CONFIRMED
+        confirmed = log_mean(state.log_evidence[LASTING], self.bet_weight) >= _LOG_CONFIRMED
         fresh = np.full_like(state.log_evidence, NO_EVIDENCE)
         return replace(self._emptied(state, joins=not confirmed), log_evidence=fresh, since=np.nan, n_panes=0)
 
     def in_doubt(self, state: ChartState) -> bool:
         """Whether the present still looks unlike the reference, alarms or not."""
-        return log_mean(state.doubt, self._bet_weight()) >= LOG_SUSPICION
+        return log_mean(state.doubt, self.bet_weight) >= LOG_SUSPICION
 
     def total(self, state: ChartState) -> float:
         """Log of the weighted mean of all evidence."""
-        return log_mean(state.log_evidence, VERDICT_WEIGHTS[:, None] * self._bet_weight())
+        return log_mean(state.log_evidence, VERDICT_WEIGHTS[:, None] * self.bet_weight)
 
     def by_column(self, log_evidence: FloatArray) -> FloatArray:
         """(columns,) log of each column's own weighted mean over bets and verdicts; −inf without any."""
@@ -199,6 +207,11 @@ class Chart:
             weights = np.log(VERDICT_WEIGHTS)[:, None] + np.log(self.bets.weight)
         both = np.logaddexp.reduce(log_evidence + weights, axis=0)
         return np.asarray(np.logaddexp.reduceat(both, self.bets.starts))
+
+    def _is_quiet(self, log_evidence: FloatArray) -> NDArray[np.bool_]:
+        """(columns,) whether each column's evidence is below one, where a change would begin."""
+        own = (VERDICT_WEIGHTS[:, None] * np.exp(np.minimum(log_evidence, 600.0))).sum(axis=0) * self.bets.weight
+        return np.asarray(np.add.reduceat(own, self.bets.starts) < 1.0)
 
     def reference_of(self, counts: IntArray) -> FloatArray:
         """(columns, N_BINS) masses of the reference as mixed over strata as ``counts`` (strata, columns, N_BINS) is."""
@@ -212,9 +225,6 @@ class Chart:
         effective = live.sum(axis=(0, 2)) / self.in_time
         live = np.where((effective > _MOST_LIVE)[None, :, None], live - live // 2, live)
         return replace(state, live=live, waiting=np.zeros_like(state.waiting))
-
-    def _bet_weight(self) -> FloatArray:
-        return np.asarray(self.bets.weight * self.weight[self.bets.column])
 
 
 def _balls(columns: Sequence[WatchedColumn], counts: FloatArray, n_strata: int) -> FloatArray:

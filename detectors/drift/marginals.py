@@ -191,7 +191,7 @@ class MarginalDrift:
         told, kept, excited = self._judge_segments(evidence, pane, self._model_is_excited(state, total))
         waiting = {name: excited[name].waiting.sum(axis=0) for name in excited}
         reading = self._reading(state, total, clients, waiting, told)
-        state = self.chart.alarmed(state) if reading.level is Level.ALARM else self.chart.settled(state)
+        state = self.chart.alarmed(state) if reading.level is Level.ALARM else self.chart.settled(state, total)
         if np.isnan(state.since):
             clients = Cohorts.none(self.cohorts.n_buckets)
         kept[MODEL] = {**state.to_arrays(), **clients.to_arrays()}
@@ -241,7 +241,7 @@ class MarginalDrift:
                 reading = self._segment_reading(name, watched, state, total, model_is_excited)
                 readings.append(reading)
                 level = reading.level
-            state = chart.alarmed(state) if level is Level.ALARM else chart.settled(state)
+            state = chart.alarmed(state) if level is Level.ALARM else chart.settled(state, total)
             kept[subject] = state.to_arrays()
         return readings, kept, told
 

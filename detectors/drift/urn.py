@@ -12,6 +12,9 @@ is what an e-detector needs (Shin, Ramdas, Rinaldo, 2023, §2).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Self
+
 import numpy as np
 from scipy.special import gammaln
 
@@ -20,20 +23,31 @@ from detectors.drift.bets import BetTable
 from detectors.drift.columns import INNER
 
 _NO_BALL = 1e-30
+_STIRLING_FROM = 10.0
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """Compositions to weigh a pane with: the column of each, and by which factor (rows, INNER) its balls change."""
+
+    column: IntArray
+    factor: FloatArray
+    log_factor: FloatArray
+
+    @classmethod
+    def of(cls, column: IntArray, log_factor: FloatArray) -> Self:
+        return cls(column, np.exp(log_factor), log_factor)
 
 
 class Urn:
-    """Log likelihood ratios of a table's bets against the urn. Cost: one ``gammaln`` pair per tilt and bin."""
+    """Log likelihood ratios of a table's bets against the urn. Cost: about one logarithm per tilt and bin."""
 
     def __init__(self, bets: BetTable) -> None:
         self._bets = bets
         nulls = bets.null_rows
         signed = bets.tilt_scores
-        self._null_column = bets.tilt_column[nulls]
-        with np.errstate(over="ignore"):
-            self._null_factor = np.exp(bets.tilt_tolerance[nulls, None] * signed[nulls])
-            reach = bets.tilt_tolerance + bets.tilt_step
-            self._factor = np.exp(reach[:, None] * signed)
+        self._nulls = _Rows.of(bets.tilt_column[nulls], bets.tilt_tolerance[nulls, None] * signed[nulls])
+        self._tilted = _Rows.of(bets.tilt_column, (bets.tilt_tolerance + bets.tilt_step)[:, None] * signed)
 
     def log_ratios(self, balls: FloatArray, counts: FloatArray) -> FloatArray:
         """(t + r,) log L of each bet, in the table's order.
@@ -45,10 +59,9 @@ class Urn:
         return np.concatenate([self._tilts(balls, counts), self._rates(balls, counts)])[self._bets.order]
 
     def _tilts(self, balls: FloatArray, counts: FloatArray) -> FloatArray:
-        bets = self._bets
         inner, drawn = np.maximum(balls[:, :INNER], _NO_BALL), counts[:, :INNER]
-        null = _log_draw(inner, drawn, self._null_column, self._null_factor)
-        return _log_draw(inner, drawn, bets.tilt_column, self._factor) - null[bets.tilt_null]
+        null = _log_draw(inner, drawn, self._nulls)
+        return _log_draw(inner, drawn, self._tilted) - null[self._bets.tilt_null]
 
     def _rates(self, balls: FloatArray, counts: FloatArray) -> FloatArray:
         bets = self._bets
@@ -59,12 +72,43 @@ class Urn:
         return _log_pair(whole, further, inside, outside) - _log_pair(whole, null, inside, outside)
 
 
-def _log_draw(balls: FloatArray, drawn: FloatArray, column: IntArray, factor: FloatArray) -> FloatArray:
+def _log_draw(balls: FloatArray, drawn: FloatArray, rows: _Rows) -> FloatArray:
     """(rows,) log of the Dirichlet-multinomial weight of ``drawn`` with composition ``balls × factor``, total kept."""
-    tilted = balls[column] * factor
-    tilted *= (balls.sum(axis=1)[column] / tilted.sum(axis=1))[:, None]
-    seen = drawn[column]
-    return np.asarray((gammaln(tilted + seen) - gammaln(tilted)).sum(axis=1))
+    tilted = balls[rows.column]
+    tilted *= rows.factor
+    scale = balls.sum(axis=1)[rows.column] / tilted.sum(axis=1)
+    tilted *= scale[:, None]
+    log_tilted = np.log(balls)[rows.column]
+    log_tilted += rows.log_factor
+    log_tilted += np.log(scale)[:, None]
+    return np.asarray(log_rise(tilted, log_tilted, drawn[rows.column]).sum(axis=1))
+
+
+def log_rise(start: FloatArray, log_start: FloatArray, rise: FloatArray) -> FloatArray:
+    """``log Γ(start + rise) - log Γ(start)`` for positive ``start`` whose logarithm is known, and ``rise`` ≥ 0.
+
+    Stirling's series where ``start`` is at least ten (absolute error below 1e-8), ``gammaln``, at twice the cost,
+    elsewhere.
+    """
+    end = start + rise
+    after, before = np.reciprocal(end), np.reciprocal(start)
+    third = after * after
+    third += after * before
+    third += before * before
+    third *= -1.0 / 360.0
+    third += 1.0 / 12.0
+    after -= before
+    third *= after
+    out = np.log(end)
+    out *= end - 0.5
+    out += third
+    out -= rise
+    out -= log_start * (start - 0.5)
+    small = np.flatnonzero((start < _STIRLING_FROM) & (rise > 0))
+    low = start.ravel()[small]
+    out.ravel()[small] = gammaln(end.ravel()[small]) - gammaln(low)
+    out[rise == 0] = 0.0
+    return np.asarray(out)
 
 
 def _log_pair(whole: FloatArray, rate: FloatArray, inside: FloatArray, outside: FloatArray) -> FloatArray:
