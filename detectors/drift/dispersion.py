@@ -19,8 +19,10 @@ from detectors.drift.columns import INNER, N_BINS, NumericBins, WatchedColumn
 from detectors.evidence import legendre_scores, overdispersion
 
 _FEWEST_BLOCKS = 8
-_CLEAR = 2.5
+_CLEAR = 3.0
 """Standard errors of the estimate by which it must exceed one to count."""
+_WIDER = 4.0
+_FEWEST_TO_EXTRAPOLATE = 16
 _HEAVIEST = 4
 
 
@@ -53,8 +55,9 @@ class Dispersion:
         in_time, between = np.ones(len(columns)), np.ones(len(columns))
         for c, column in enumerate(columns):
             scores = [_within(score, strata) for score in column_scores(column, counts[c], codes[:, c])]
-            in_time[c] = max(_clear_overdispersion(scores, labels) for labels in blocks)
-            between[c] = 1.0 if clients is None else _mean_overdispersion(scores, clients)
+            in_time[c] = max((_in_time(score, blocks) for score in scores), default=1.0)
+            if clients is not None and scores:
+                between[c] = np.mean([overdispersion(score, clients) for score in scores])
         return cls(in_time, between)
 
 
@@ -82,7 +85,7 @@ def time_blocks(timestamp: FloatArray, pane_s: float) -> list[FloatArray]:
         if np.unique(labels).size < _FEWEST_BLOCKS:
             break
         blocks.append(labels)
-        width *= 4
+        width *= _WIDER
     return blocks or [np.floor(np.arange(len(timestamp)) / max(len(timestamp) // 20, 1))]
 
 
@@ -93,11 +96,21 @@ def _within(score: FloatArray, strata: IntArray) -> FloatArray:
     return np.asarray(score - means[strata])
 
 
-def _clear_overdispersion(scores: Sequence[FloatArray], labels: FloatArray) -> float:
-    found = _mean_overdispersion(scores, labels)
+def _in_time(score: FloatArray, blocks: Sequence[FloatArray]) -> float:
+    """The largest clear overdispersion over all block widths, carried on to blocks without end.
+
+    What is correlated over a while is cut at the edges of blocks, which hides a part that shrinks as one over their
+    width; two widths tell how much.
+    """
+    found = [_clear_overdispersion(score, labels) for labels in blocks]
+    largest = max(found)
+    for narrow, wide, labels in zip(found, found[1:], blocks[1:], strict=False):
+        if narrow > 1.0 and wide > narrow and np.unique(labels).size >= _FEWEST_TO_EXTRAPOLATE:
+            largest = max(largest, wide + (wide - narrow) / (_WIDER - 1.0))
+    return largest
+
+
+def _clear_overdispersion(score: FloatArray, labels: FloatArray) -> float:
+    found = overdispersion(score, labels)
     error = np.sqrt(2.0 / max(np.unique(labels).size - 1, 1))
     return found if found > 1.0 + _CLEAR * error else 1.0
-
-
-def _mean_overdispersion(scores: Sequence[FloatArray], labels: FloatArray) -> float:
-    return float(np.mean([overdispersion(score, labels) for score in scores])) if scores else 1.0

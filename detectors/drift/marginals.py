@@ -107,7 +107,7 @@ class MarginalDrift:
             "seasons": seasons.to_json(),
             "events_per_pane": len(reference) / len(panes),
         }
-        variation = fit_variation(codes, pane, strata[first], reference_masses(counts))
+        variation = fit_variation(codes, pane, strata[first], counts)
         if variation is not None:
             arrays["pane_distances"], facts["variation_overdispersion"] = variation
         facts["segments"] = choose_segments(reference, n_columns)

@@ -9,6 +9,7 @@ columns.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detectors.batch import FloatArray, IntArray
 from detectors.drift.bets import smoothed
@@ -32,14 +33,16 @@ def distance(counts: IntArray, masses: FloatArray) -> float:
 
 
 def fit_variation(
-    codes: IntArray, pane: IntArray, strata: IntArray, masses: FloatArray
+    codes: IntArray, pane: IntArray, strata: IntArray, counts: IntArray
 ) -> tuple[FloatArray, float] | None:
     """Distances of the reference's own panes and their overdispersion in time; None where there are too few panes.
+
+    Each pane is compared with all the others, as a later pane will be.
 
     Args:
         codes: (n, columns) bins of the reference's events in time order; pane: (n,) number of each one's pane from 0
             on, without gaps; strata: (panes,) season stratum of each pane.
-        masses: (strata, columns, N_BINS) of the reference.
+        counts: (strata, columns, N_BINS) of the reference.
     """
     n_panes, n_columns = len(strata), codes.shape[1]
     if n_panes < FEWEST_PANES or len(codes) / n_panes < _FEWEST_EVENTS:
@@ -48,8 +51,10 @@ def fit_variation(
     flat = codes + np.arange(n_columns) * N_BINS
     found = np.empty(n_panes)
     for i in range(n_panes):
-        counts = np.bincount(flat[starts[i] : starts[i + 1]].ravel(), minlength=n_columns * N_BINS)
-        found[i] = distance(counts.reshape(n_columns, N_BINS), masses[strata[i]])
+        own = np.bincount(flat[starts[i] : starts[i + 1]].ravel(), minlength=n_columns * N_BINS)
+        own = own.reshape(n_columns, N_BINS)
+        others = counts[strata[i]] - own
+        found[i] = distance(own, _masses(others, counts.sum(axis=0) > 0))
     return found, _in_time(found)
 
 
@@ -66,9 +71,12 @@ def counted(column: WatchedColumn, distances: FloatArray) -> IntArray:
 
 def reference_masses(counts: IntArray) -> FloatArray:
     """(strata, columns, N_BINS) masses of reference counts; bins that the reference never used stay empty."""
-    used = counts.sum(axis=0, keepdims=True) > 0
+    return _masses(counts, counts.sum(axis=0) > 0)
+
+
+def _masses(counts: IntArray, used: NDArray[np.bool_]) -> FloatArray:
     weights = np.where(used, smoothed(counts), 0.0)
-    return np.asarray(weights / np.maximum(weights.sum(axis=2, keepdims=True), 1e-12))
+    return np.asarray(weights / np.maximum(weights.sum(axis=-1, keepdims=True), 1e-12))
 
 
 def _in_time(series: FloatArray) -> float:
