@@ -19,7 +19,7 @@ from detectors.arrays import pack_arrays, unpack_arrays
 from detectors.base import Part
 from detectors.schema import Schema
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,8 @@ class Reference:
         first, last: event-time span of the reference, epoch seconds.
         parts: detector name → its fitted part.
         unfit: detector name → why it cannot watch this model.
+        doubts: what the self-test has against this reference; see ``detectors/selftest.py``.
+        untested: why there was no self-test; "" where there was one.
     """
 
     model: str
@@ -43,6 +45,8 @@ class Reference:
     schema: Schema
     parts: Mapping[str, Part] = field(default_factory=dict)
     unfit: Mapping[str, str] = field(default_factory=dict)
+    doubts: tuple[str, ...] = ()
+    untested: str = "no self-test was asked for"
 
     def to_bytes(self) -> bytes:
         """Portable bytes; the same reference gives the same bytes."""
@@ -84,6 +88,8 @@ class Reference:
             schema=Schema.from_json(facts["schema"]),
             parts=parts,
             unfit=facts["unfit"],
+            doubts=tuple(facts["doubts"]),
+            untested=facts["untested"],
         )
 
     @property
@@ -104,6 +110,8 @@ class Reference:
             "schema": self.schema.to_json(),
             "detectors": sorted(self.parts),
             "unfit": dict(self.unfit),
+            "doubts": list(self.doubts),
+            "untested": self.untested,
         }
 
 

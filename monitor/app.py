@@ -195,7 +195,7 @@ class Vedette:
         )
 
     def _suites(self) -> SuiteBook:
-        return SuiteBook(self.engine, self.settings.alarms_per_week)
+        return SuiteBook(self.engine, self.settings.alarms_per_week, self.settings.tolerance)
 
     def _source(self) -> Source:
         kafka = self.settings.kafka

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from detectors.budget import DEFAULT_TOLERANCE
 from detectors.reference import Reference, reference_id
 from monitor.alerting.book import BookPolicy
 from monitor.alerting.incident import Change
@@ -92,6 +93,7 @@ def backtest(
     model: str,
     alarms_per_week: float,
     progress: Callable[[int], None] = lambda _records: None,
+    tolerance: float = DEFAULT_TOLERANCE,
 ) -> BacktestReport:
     """Run ``source`` to its end against ``reference``.
 
@@ -101,7 +103,7 @@ def backtest(
     only = OneModel(decoder, model)
     with _scratch_database() as engine:
         store_reference(engine, reference, _now())
-        suites = SuiteBook(engine, alarms_per_week, refresh_s=float("inf"))
+        suites = SuiteBook(engine, alarms_per_week, tolerance, refresh_s=float("inf"))
         metrics = Metrics()
         worker = Worker(
             source=source,

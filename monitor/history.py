@@ -11,7 +11,7 @@ import numpy as np
 
 from detectors.batch import EventBatch, concatenate
 from detectors.reference import Reference
-from detectors.suite import fit_reference
+from detectors.selftest import fit_tested_reference
 from monitor.errors import PermanentError
 from monitor.formats.native import NativeDecoder
 from monitor.sources.files import FileSource
@@ -69,12 +69,14 @@ def reference_from_file(
     pane_s: int | None = None,
     progress: Callable[[int], None] = lambda _records: None,
     counts: ReadCounts | None = None,
+    fit: Callable[[EventBatch, str, int, int | None], Reference] = fit_tested_reference,
 ) -> Reference:
     """A reference from a log of ordinary events, or one that ``vedette reference fit --output`` saved.
 
     Args:
         version: take only events of this version; None takes all, and the reference then serves every version.
         counts: is told what was read.
+        fit: ``fit_tested_reference``, or ``fit_reference`` where doubts do not matter.
 
     Raises:
         PermanentError: the files hold too few events of the model; the message says what they do hold.
@@ -91,7 +93,7 @@ def reference_from_file(
         raise PermanentError(_nothing_found(files, model, version, counts, batches))
     merged = concatenate([_unversioned(batch, version or "") for batch in chosen])
     try:
-        return fit_reference(_capped(merged), version or "", seed, pane_s)
+        return fit(_capped(merged), version or "", seed, pane_s)
     except ValueError as error:
         raise PermanentError(f"{_names(files)}: {error}") from error
 

@@ -14,6 +14,7 @@ import numpy as np
 from detectors.ood.detector import OodDetector
 from detectors.ood.scorer import OodScorer
 from detectors.reference import Reference
+from detectors.suite import fit_reference
 from monitor.errors import PermanentError
 from monitor.history import ReadCounts, models_in, read_batches, reference_from_file
 
@@ -47,7 +48,7 @@ def score_logs(
         PermanentError: a file cannot be read, or the reference cannot score this model; the message says why.
     """
     chosen = model or _only_model(reference_file)
-    reference = reference_from_file([reference_file], chosen, None, seed)
+    reference = reference_from_file([reference_file], chosen, None, seed, fit=fit_reference)
     scorer = _scorer(reference)
     counts = ReadCounts()
     events = 0

@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import norm
 
 from detectors.base import Arrays
@@ -47,7 +46,9 @@ class ChartState:
         doubt: (bets,) the lasting log M, not reset by alarms but capped: whether the present still looks odd.
         live: (strata, columns, N_BINS) ordinary traffic since the reference.
         waiting: the same for panes under suspicion; also what a change is described from.
-        onset: (columns,) event time at which each column's evidence began to rise.
+        age: (2, bets) seconds, how long before the last pane the change began if there is one: the mean over all starts
+            that each M sums over, weighted by what they have earned.
+        at: start of the last pane; NaN before the first.
         since: event time at which the suspicion began; NaN while there is none.
         n_panes: panes since the last reset.
     """
@@ -56,7 +57,8 @@ class ChartState:
     doubt: FloatArray
     live: IntArray
     waiting: IntArray
-    onset: FloatArray
+    age: FloatArray
+    at: float
     since: float
     n_panes: int
 
@@ -66,8 +68,8 @@ class ChartState:
             "doubt": self.doubt.astype(np.float32),
             "live": self.live,
             "waiting": self.waiting,
-            "onset": self.onset,
-            "since": np.array([self.since]),
+            "age": self.age.astype(np.float32),
+            "at": np.array([self.at, self.since]),
             "n_panes": np.array([self.n_panes], dtype=np.int64),
         }
 
@@ -78,8 +80,9 @@ class ChartState:
             np.asarray(arrays["doubt"], np.float64),
             np.asarray(arrays["live"], np.int64),
             np.asarray(arrays["waiting"], np.int64),
-            np.asarray(arrays["onset"], np.float64),
-            float(arrays["since"][0]),
+            np.asarray(arrays["age"], np.float64),
+            float(arrays["at"][0]),
+            float(arrays["at"][1]),
             int(arrays["n_panes"][0]),
         )
 
@@ -152,7 +155,8 @@ class Chart:
             doubt=np.full(n_bets, NO_EVIDENCE),
             live=np.zeros(shape, dtype=np.int64),
             waiting=np.zeros(shape, dtype=np.int64),
-            onset=np.full(shape[1], np.nan),
+            age=np.zeros((2, n_bets)),
+            at=np.nan,
             since=np.nan,
             n_panes=0,
         )
@@ -167,16 +171,17 @@ class Chart:
                 np.einsum("bk,bk->b", drawn[self.bet_column], self.lasting[stratum]),
             ]
         )
-        quiet = self._is_quiet(state.log_evidence)
-        log_evidence = accumulate(state.log_evidence, ratios)
+        started = np.logaddexp(state.log_evidence, 0.0)
+        passed = 0.0 if np.isnan(state.at) else at - state.at
         waiting = state.waiting.copy()
         waiting[stratum] += counts
         return replace(
             state,
-            log_evidence=log_evidence,
+            log_evidence=started + ratios,
             doubt=np.minimum(accumulate(state.doubt, ratios[LASTING]), self.log_cap),
             waiting=waiting,
-            onset=np.where(quiet | np.isnan(state.onset), at, state.onset),
+            age=(state.age + passed) * np.exp(state.log_evidence - started),
+            at=at,
             since=at if np.isnan(state.since) else state.since,
             n_panes=state.n_panes + 1,
         )
@@ -208,10 +213,12 @@ class Chart:
         both = np.logaddexp.reduce(log_evidence + weights, axis=0)
         return np.asarray(np.logaddexp.reduceat(both, self.bets.starts))
 
-    def _is_quiet(self, log_evidence: FloatArray) -> NDArray[np.bool_]:
-        """(columns,) whether each column's evidence is below one, where a change would begin."""
-        own = (VERDICT_WEIGHTS[:, None] * np.exp(np.minimum(log_evidence, 600.0))).sum(axis=0) * self.bets.weight
-        return np.asarray(np.add.reduceat(own, self.bets.starts) < 1.0)
+    def onset(self, state: ChartState) -> float | None:
+        """Event time at which what the strongest bet is on began; None before the first pane."""
+        with np.errstate(divide="ignore"):
+            weighted = state.log_evidence + np.log(VERDICT_WEIGHTS)[:, None] + np.log(self.bet_weight)
+        leading = np.unravel_index(int(np.argmax(weighted)), weighted.shape)
+        return None if np.isnan(state.at) else state.at - float(state.age[leading])
 
     def reference_of(self, counts: IntArray) -> FloatArray:
         """(columns, N_BINS) masses of the reference as mixed over strata as ``counts`` (strata, columns, N_BINS) is."""

@@ -31,7 +31,9 @@ _ONE = 64
 _MOST_SCORE = 4.0
 _SEED = 0x0D81F7
 EXPLAINED = 0.7
-"""Share of a shift that must go with a cohort for it to be named as the cause."""
+"""Share of a shift that must go with a cohort for it to be named as the cause; less where chance explains the rest."""
+_LEAST_EXPLAINED = 0.45
+_CHANCE_SD = 2.0
 _MOST_OF_TRAFFIC = 0.7
 
 
@@ -187,7 +189,9 @@ def _cause(type_: str, name: str, whole: float, n: float, own: float, n_own: flo
         return []
     without, with_all = (whole - own) / (n - n_own), whole / n
     explains = 1.0 - max(without / with_all, 0.0)
-    return [Cause(type_, name, n_own / n, explains)] if explains >= EXPLAINED else []
+    chance = _CHANCE_SD * _ONE / np.sqrt(n - n_own)
+    gone = explains >= EXPLAINED or (explains >= _LEAST_EXPLAINED and abs(without) <= chance)
+    return [Cause(type_, name, n_own / n, explains)] if gone else []
 
 
 def _bin_scores(column: WatchedColumn, counts: IntArray, rng: np.random.Generator) -> FloatArray:

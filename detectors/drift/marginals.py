@@ -262,7 +262,7 @@ class MarginalDrift:
             effect=effect,
             effect_unit="share of traffic",
             minimum_effect=self.minimum_effect,
-            since=_onset(watched.chart, state),
+            since=watched.chart.onset(state),
             reason=sentence(changes, n_events, n_moved, f" of {name}"),
             detail={"columns": changes, "n_events": n_events, "n_columns": len(self.watch.columns), "n_moved": n_moved},
         )
@@ -287,7 +287,7 @@ class MarginalDrift:
             "n_events": n_events,
             "n_columns": len(self.columns),
             "n_moved": n_moved,
-            "onset": _onset(self.chart, state),
+            "onset": self.chart.onset(state),
         }
         reason = sentence(changes, n_events, n_moved)
         leading = self._leading(state)
@@ -309,7 +309,7 @@ class MarginalDrift:
                 for r in worst
             ]
         level = Level.ALARM if alarmed else Level.WARNING
-        return self._verdict(level, total, effect, _onset(self.chart, state), reason, detail)
+        return self._verdict(level, total, effect, self.chart.onset(state), reason, detail)
 
     def _verdict(
         self, level: Level, total: float, effect: float, since: float | None, reason: str, detail: Mapping[str, Any]
@@ -359,13 +359,6 @@ class MarginalDrift:
 
 def _n_events(state: ChartState) -> int:
     return int(state.waiting[:, 0].sum())
-
-
-def _onset(chart: Chart, state: ChartState) -> float | None:
-    """Event time at which the leading column's evidence began to rise."""
-    leading = int(np.argmax(chart.by_column(state.log_evidence) + np.log(chart.weight)))
-    onset = float(state.onset[leading])
-    return None if np.isnan(onset) else onset
 
 
 def _weights(columns: Sequence[WatchedColumn]) -> FloatArray:

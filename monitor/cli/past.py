@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from detectors.budget import parse_alarm_budget
+from detectors.budget import DEFAULT_TOLERANCE, parse_alarm_budget
 from monitor.alerting.public import transition_line
 from monitor.backtest import backtest as run_backtest
 from monitor.cli.options import JsonOption, LogsArgument, ModelOption, SeedOption
@@ -47,6 +47,9 @@ def backtest(
     alarm_budget: Annotated[
         float, typer.Option(parser=_alarms_per_week, metavar="BUDGET", help="Expected false alarms, as in 0.5/day.")
     ] = "1/week",  # type: ignore[assignment]  # what the parser is given
+    tolerance: Annotated[
+        float, typer.Option(min=0.0, max=0.99, help="Share of traffic that may change without being worth an alarm.")
+    ] = DEFAULT_TOLERANCE,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -57,7 +60,7 @@ def backtest(
         fitted = reference_from_file([reference], model, None, seed, progress=advance, counts=learned)
     with progress_bar("Judging") as advance:
         source = FileSource(logs, default_model=model)
-        report = run_backtest(source, NativeDecoder(MAX_RECORD_BYTES), fitted, model, alarm_budget, advance)
+        report = run_backtest(source, NativeDecoder(MAX_RECORD_BYTES), fitted, model, alarm_budget, advance, tolerance)
     refuse_other_models(model, report.events, report.others)
     with new_file(output) as file:
         for change in report.changes:
@@ -71,6 +74,7 @@ def backtest(
         "transitions": len(report.changes),
         "alerts": len({change.incident.id for change in report.changes}),
         "not_watched": dict(fitted.unfit),
+        "doubts": list(fitted.doubts),
     }
     if as_json:
         print_json(summary)
@@ -81,6 +85,8 @@ def backtest(
         )
     warn_of_rejected("Rejected rows of the reference:", learned.rejected)
     warn_of_gaps(model, report.events, report.rejected)
+    for doubt in fitted.doubts:
+        warn("Doubtful reference, its later half alarms:", doubt)
     for name, reason in fitted.unfit.items():
         warn("Not watched:", f"{name}: {reason}")
 

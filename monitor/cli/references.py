@@ -56,6 +56,9 @@ def fit(
         int | None, typer.Option(min=1, help="Pane width in seconds; default: from the event rate.")
     ] = None,
     activate: Annotated[bool, typer.Option(help="Judge with it from now on.")] = True,
+    keep_doubtful: Annotated[
+        bool, typer.Option("--keep-doubtful", help="Keep a reference that drifts within itself.")
+    ] = False,
     seed: SeedOption = 0,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -70,10 +73,12 @@ def fit(
     if output:
         check_output(output, files)
         reference = learned()
+        _refuse_doubtful(reference, keep_doubtful)
         identity = _write(reference, output)
     else:
         with database_of(settings_of(config), "reference") as engine:
             reference = learned()
+            _refuse_doubtful(reference, keep_doubtful)
             identity = store_reference(engine, reference, datetime.now(UTC), activate=activate)
     _print_facts(reference.summary() | {"id": identity}, as_json)
     warn_of_rejected("Rejected rows:", counts.rejected)
@@ -125,6 +130,17 @@ def _stored(config: Path | None) -> list[StoredReference]:
         return list(list_references(connection))
 
 
+def _refuse_doubtful(reference: Reference, keep: bool) -> None:
+    """A reference that drifts within itself is not kept unless the user insists."""
+    if reference.doubts and not keep:
+        told = "\n".join(f"  {doubt}" for doubt in reference.doubts)
+        fail(
+            "these events are no picture of normal: judged by their earlier half, their later half raises alarms.\n"
+            f"{told}\n"
+            "Leave out the odd part or take a longer log; --keep-doubtful keeps the reference all the same"
+        )
+
+
 def _write(reference: Reference, output: Path) -> str:
     data = reference.to_bytes()
     with new_file(output) as file:
@@ -154,5 +170,9 @@ def _print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
     print_line(f"  Watched: {', '.join(facts['detectors']) or 'nothing'}")
     for name, reason in facts["unfit"].items():
         print_line(f"  Not watched: {name}: {reason}")
+    for doubt in facts.get("doubts", ()):
+        print_line(f"  Doubtful: {doubt}")
+    if facts.get("untested"):
+        print_line(f"  Not tested by itself: {facts['untested']}")
     if "active" in facts:
         print_line("  Active" if facts["active"] else "  Not active")

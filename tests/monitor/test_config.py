@@ -105,7 +105,10 @@ class TestFaults:
             ("log_fromat = 'json'", "log_fromat: there is no such setting; did you mean log_format?"),
             ("[web]\nprot = 1", "web.prot: there is no such setting; did you mean web.port?"),
             ("[kafak]\nx = 1", "kafak: there is no such setting; did you mean kafka?"),
-            ("port = 1", "port: there is no such setting; there are alarm_budget, database, kafka, worker, judge, web"),
+            (
+                "port = 1",
+                "port: there is no such setting; there are alarm_budget, tolerance, database, kafka",
+            ),
             ("[database]\nport = 1", "database.port: there is no such setting; there are database.url"),
         ],
     )

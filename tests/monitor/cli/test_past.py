@@ -106,6 +106,7 @@ def test_a_summary_of_the_backtest_is_data_on_request(vedette, logs: Path, refer
         "transitions": 0,
         "alerts": 0,
         "not_watched": {},
+        "doubts": [],
     }
     assert (tmp_path / "out").read_bytes() == b""
     shown = vedette(*arguments)
