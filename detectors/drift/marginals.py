@@ -20,6 +20,7 @@ from detectors.drift.bets import Tolerance, column_bets, smoothed
 from detectors.drift.columns import (
     INNER,
     N_BINS,
+    CodeArray,
     Group,
     NumericBins,
     Role,
@@ -74,7 +75,7 @@ class MarginalDrift:
         columns = watch.columns
         if not columns:
             return Unfit("the reference logs neither features nor outputs that could drift")
-        codes = watch.codes(reference)
+        codes = watch.codes_of_reference(reference)
         counts = np.stack([np.bincount(codes[:, c], minlength=N_BINS) for c in range(len(columns))])
         time_blocks = _time_blocks(reference.timestamp, pane_s)
         in_time, between_clients = [], []
@@ -245,7 +246,7 @@ def _time_blocks(timestamp: FloatArray, pane_s: float) -> list[FloatArray]:
     return blocks or [np.floor(np.arange(len(timestamp)) / max(len(timestamp) // 20, 1))]
 
 
-def _dispersion_scores(column: WatchedColumn, counts: IntArray, codes: IntArray) -> list[FloatArray]:
+def _dispersion_scores(column: WatchedColumn, counts: IntArray, codes: CodeArray) -> list[FloatArray]:
     if isinstance(column.bins, NumericBins):
         n_inner = column.bins.n_inner
         padded = [np.concatenate([s, np.zeros(N_BINS - n_inner)]) for s in legendre_scores(smoothed(counts[:n_inner]))]
