@@ -37,7 +37,7 @@ class Dates:
         A date without a time of day (midnight UTC) is compared with the event's date, in whole days: otherwise its age
         would rise through every day.
         """
-        day = self.seconds % DAY_S == 0
+        day = np.where(np.isfinite(self.seconds), self.seconds, 1.0) % DAY_S == 0
         now = np.where(day, np.floor(timestamp / DAY_S) * DAY_S, timestamp)
         return np.where(np.isinf(self.seconds), np.inf, (now - self.seconds) / DAY_S)
 
@@ -66,10 +66,10 @@ def read_dates(values: FloatArray | ObjectArray) -> Dates:
     if values.dtype != object:
         return Dates(_from_numbers(np.asarray(values, dtype=np.float64)))
     listed = values.tolist()
-    texts = list({value for value in listed if type(value) is str})
+    texts = list({value for value in listed if isinstance(value, str)})
     seconds = dict(zip(texts, _from_texts(texts).tolist(), strict=True))
     numbers = [
-        seconds[value] if type(value) is str else np.nan if value is None else _number(value) for value in listed
+        seconds[value] if isinstance(value, str) else np.nan if value is None else _number(value) for value in listed
     ]
     return Dates(np.array(numbers, dtype=np.float64))
 

@@ -96,18 +96,24 @@ class NumericBins:
         if distinct.size <= INNER - 2:
             return cls(_edges_between(distinct), distinct)
         cuts = np.quantile(present, np.arange(1, INNER - 2) / (INNER - 2), method="inverted_cdf")
-        above = min(np.nextafter(present[-1], np.inf), _LARGEST)
-        return cls(np.unique(np.concatenate([[present[0]], cuts, [above]])))
+        above = _just_above(present[-1:])
+        return cls(np.unique(np.concatenate([present[:1], cuts, above])))
 
 
 def _edges_between(distinct: FloatArray) -> FloatArray:
     """(k + 1,) finite edges with one of the k sorted values in each gap, for any floats however close or far."""
-    middle = np.maximum(distinct[:-1] / 2 + distinct[1:] / 2, np.nextafter(distinct[:-1], np.inf))
-    gaps = np.minimum(distinct[1:] - middle, middle - distinct[:-1])
-    step = float(gaps.min()) if gaps.size else max(abs(float(distinct[0])), 1.0) * 5e-10
-    first = np.clip(distinct[0] - step, -_LARGEST, _LARGEST)
-    last = np.clip(max(distinct[-1] + step, np.nextafter(distinct[-1], np.inf)), -_LARGEST, _LARGEST)
-    return np.concatenate([[first], middle, [last]])
+    middle = np.maximum(distinct[:-1] / 2 + distinct[1:] / 2, _just_above(distinct[:-1]))
+    with np.errstate(over="ignore"):
+        gaps = np.minimum(distinct[1:] - middle, middle - distinct[:-1])
+        step = gaps.min() if gaps.size else np.maximum(np.abs(distinct[0]), 1.0) * 5e-10
+        first, last = distinct[:1] - step, np.maximum(distinct[-1:] + step, _just_above(distinct[-1:]))
+    return np.concatenate([np.maximum(first, -_LARGEST), middle, np.minimum(last, _LARGEST)])
+
+
+def _just_above(values: FloatArray) -> FloatArray:
+    """The next larger floats; the largest one stays, so that every edge is finite."""
+    with np.errstate(over="ignore"):
+        return np.minimum(np.nextafter(values, np.inf), _LARGEST)
 
 
 class _Table(dict[Any, int]):
