@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from detectors.reference import Reference, reference_id
+from detectors.schema import Schema
 from monitor.backtest import store_reference
 from monitor.cli.options import (
     ConfigOption,
@@ -154,5 +155,7 @@ def _print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
     print_line(f"  Watched: {', '.join(facts['detectors']) or 'nothing'}")
     for name, reason in facts["unfit"].items():
         print_line(f"  Not watched: {name}: {reason}")
+    for name, reason in Schema.from_json(facts["schema"]).left_out.items():
+        print_line(f"  Left out: {name}: {reason}")
     if "active" in facts:
         print_line("  Active" if facts["active"] else "  Not active")
