@@ -146,8 +146,16 @@ def _is_epoch(name: str, present: FloatArray, when: FloatArray) -> bool:
     seconds = read_dates(present).seconds
     if np.mean((seconds >= _YEAR_2000_S) & (seconds <= when + 730 * DAY_S)) < _NEARLY_ALL:
         return False
+    if _are_fixed(np.unique(present).size, seconds, when):
+        return False
     near = np.quantile(np.abs(seconds - when), 0.98) <= 400 * DAY_S
-    return bool(_named_as_time(name) or (near and present.size >= _ENOUGH and np.ptp(present) > 0))
+    return bool(_named_as_time(name) or (near and present.size >= _ENOUGH))
+
+
+def _are_fixed(n_distinct: int, seconds: FloatArray, when: FloatArray) -> bool:
+    """A few dates away from their events are names, not moments: their age grows with every day that passes."""
+    age = np.abs(seconds - when)[np.isfinite(seconds)]
+    return n_distinct <= _FEW_DATES and not (age.size and np.median(age) <= 2.0 * DAY_S)
 
 
 def _key_reason(name: str, present: FloatArray, when: FloatArray) -> str:
@@ -193,11 +201,8 @@ def _text_column(name: str, texts: Sequence[str], when: FloatArray) -> Column:
 
 
 def _date_column(name: str, texts: Sequence[str], n_distinct: int, when: FloatArray) -> Column:
-    """A few fixed dates of the past are names, not moments: their age grows with every day that passes."""
-    if n_distinct <= _FEW_DATES:
-        age = read_dates(np.array(texts, dtype=object)).age_days(when)
-        if not np.median(np.abs(age[np.isfinite(age)])) <= 2.0:
-            return Column(name, Role.CATEGORICAL, "a few fixed dates")
+    if _are_fixed(n_distinct, read_dates(np.array(texts, dtype=object)).seconds, when):
+        return Column(name, Role.CATEGORICAL, "a few fixed dates")
     return Column(name, Role.DATE, "dates as text")
 
 

@@ -93,6 +93,8 @@ NUMBERS: list[tuple[str, Draw, Role]] = [
     ("signup_ts", lambda r: START - r.uniform(0, 3e8, N), Role.DATE),
     ("created_at", lambda r: np.round(1e3 * (START - r.uniform(0, 3e8, N))), Role.DATE),
     ("fetched", lambda r: START + 30.0 * np.arange(N) - r.exponential(600, N), Role.DATE),
+    ("today_at", lambda r: np.full(N, START // 86_400 * 86_400), Role.DATE),
+    ("released_at", lambda r: r.choice([START - 3e7, START - 6e7], N), Role.NUMERIC),
     ("large_amount", lambda r: r.uniform(1.2e9, 1.6e9, N), Role.NUMERIC),
 ]
 
