@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import pairwise
+from itertools import pairwise, repeat
 from typing import Any, Self
 
 import numpy as np
@@ -116,23 +116,16 @@ def _just_above(values: FloatArray) -> FloatArray:
         return np.minimum(np.nextafter(values, np.inf), _LARGEST)
 
 
-class _Table(dict[Any, int]):
-    """Codes by value; whatever is not in it is unseen."""
-
-    def __missing__(self, value: object) -> int:
-        return UNSEEN
-
-
 @dataclass(frozen=True, slots=True)
 class CategoryBins:
     """Heavy hitters of one categorical column, and the rare values that the reference saw."""
 
     heavy: tuple[str, ...]
     rare: frozenset[str]
-    _table: _Table = field(init=False, repr=False, compare=False)
+    _table: dict[Any, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        table = _Table(dict.fromkeys(self.rare, OTHER))
+        table: dict[Any, int] = dict.fromkeys(self.rare, OTHER)
         table.update({value: i for i, value in enumerate(self.heavy)})
         table.update({None: MISSING, np.inf: INVALID})
         object.__setattr__(self, "_table", table)
@@ -142,8 +135,9 @@ class CategoryBins:
         return INNER
 
     def code(self, values: ObjectArray) -> CodeArray:
-        """(n,) bin of each value (str, None for missing, +inf for invalid); about 25 ns a value."""
-        return np.fromiter(map(self._table.__getitem__, values.tolist()), dtype=np.uint8, count=len(values))
+        """(n,) bin of each value (str, None for missing, +inf for invalid); about 30 ns a value."""
+        codes = bytes(map(self._table.get, values.tolist(), repeat(UNSEEN)))
+        return np.frombuffer(codes, dtype=np.uint8).copy()
 
     def code_left_out(self, values: ObjectArray) -> CodeArray:
         """(n,) bins of the reference's own values, each as if the others alone were the reference.
@@ -153,7 +147,7 @@ class CategoryBins:
         """
         codes = self.code(values)
         counts = Counter(values[codes < MISSING].tolist())
-        known = {value: n for value, n in counts.items() if self._table[value] != UNSEEN}
+        known = {value: n for value, n in counts.items() if value in self._table}
         least = left_out_floor(known.values(), len(known) < len(counts))
         fallen = [known.get(value, least + 1) <= least for value in values.tolist()]
         codes[np.array(fallen, dtype=np.bool_)] = UNSEEN
