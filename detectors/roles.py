@@ -18,7 +18,7 @@ which only ever grow. When in doubt a column is kept, since a key that is drawn 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -42,7 +42,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A feature, its role, and, in words that finish "left out because it …" or "read as …", why it has it."""
+    """A feature and its role; ``why`` finishes "left out because it …" for an identifier, and is a remark otherwise."""
 
     name: str
     role: Role
@@ -56,6 +56,7 @@ _NEARLY_ALL = 0.98
 _FEW_DATES = 20
 _YEAR_2000_S = 946_684_800.0
 _NUMBER = re.compile(r"[+-]?(?:0|[1-9]\d*)(\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
+_PLAIN = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _KEY = re.compile(
     r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|(?:[0-9a-fA-F]{2}){8,}|[0-9A-HJKMNP-TV-Z]{26}", re.ASCII
 )
@@ -118,9 +119,6 @@ def parse_number(text: str) -> float:
     return float(stripped) if _PLAIN.fullmatch(stripped) else np.inf
 
 
-_PLAIN = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
-
-
 def _kind(value: object) -> str:
     if value is None:
         return "-"
@@ -164,7 +162,7 @@ def _key_reason(name: str, present: FloatArray, when: FloatArray) -> str:
     share = distinct.size / present.size
     whole = bool(np.all(distinct == np.floor(distinct)))
     if whole and share > 0.5 and _named_as_key(name):
-        return f"{share:.0%} of its values are distinct and its name says that it is a key"
+        return f"has {share:.0%} distinct values and its name says that it is a key"
     if share <= _NEARLY_ALL:
         return ""
     steps = np.diff(present[np.argsort(when, kind="stable")])
@@ -231,16 +229,16 @@ def _text_key_reason(name: str, distinct: Sequence[str], n: int) -> str:
     if n < _ENOUGH or share <= 0.5:
         return ""
     if share > 0.9:
-        return f"{share:.0%} of its values are distinct"
+        return f"has {share:.0%} distinct values"
     if _share(_is_key, distinct) >= _MOSTLY:
-        return f"{share:.0%} of its values are distinct and they look like keys or hashes"
+        return f"has {share:.0%} distinct values and they look like keys or hashes"
     if _named_as_key(name) and _share(_has_no_space, distinct) >= _MOSTLY:
-        return f"{share:.0%} of its values are distinct and its name says that it is a key"
+        return f"has {share:.0%} distinct values and its name says that it is a key"
     return ""
 
 
-def _share(test: object, texts: Sequence[str]) -> float:
-    return float(np.mean([bool(test(text)) for text in texts]))  # type: ignore[operator]
+def _share(test: Callable[[str], bool], texts: Sequence[str]) -> float:
+    return float(np.mean([test(text) for text in texts]))
 
 
 def _is_phone(text: str) -> bool:
