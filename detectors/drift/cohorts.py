@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from detectors.base import Arrays
 from detectors.batch import FloatArray, IntArray, ObjectArray
 from detectors.drift.bets import smoothed
-from detectors.drift.columns import INVALID, MISSING, N_BINS, UNSEEN, NumericBins, WatchedColumn
+from detectors.drift.columns import INVALID, MISSING, N_BINS, UNSEEN, CodeArray, NumericBins, WatchedColumn
 from detectors.evidence import legendre_scores
 from detectors.keys import client_key
 
@@ -71,7 +71,7 @@ class CohortCode:
             n_buckets,
         )
 
-    def sums(self, codes: IntArray, names: ObjectArray) -> dict[str, IntArray]:
+    def sums(self, codes: CodeArray, names: ObjectArray) -> dict[str, IntArray]:
         """Name → (1 + buckets,) number of events and bucket sums; events without a name are left out.
 
         Args:

@@ -15,7 +15,7 @@ import numpy as np
 
 from detectors.batch import EventBatch, FloatArray, IntArray
 from detectors.drift.bets import smoothed
-from detectors.drift.columns import INNER, N_BINS, NumericBins, WatchedColumn
+from detectors.drift.columns import INNER, N_BINS, CodeArray, NumericBins, WatchedColumn
 from detectors.evidence import legendre_scores, overdispersion
 
 _FEWEST_BLOCKS = 8
@@ -38,7 +38,7 @@ class Dispersion:
         cls,
         columns: Sequence[WatchedColumn],
         counts: IntArray,
-        codes: IntArray,
+        codes: CodeArray,
         strata: IntArray,
         events: EventBatch,
         pane_s: float,
@@ -61,7 +61,7 @@ class Dispersion:
         return cls(in_time, between)
 
 
-def column_scores(column: WatchedColumn, counts: IntArray, codes: IntArray) -> list[FloatArray]:
+def column_scores(column: WatchedColumn, counts: IntArray, codes: CodeArray) -> list[FloatArray]:
     """(n,) scores that a column may move along, of variance about one: location and spread, or its heaviest values."""
     if isinstance(column.bins, NumericBins):
         n_inner = column.bins.n_inner

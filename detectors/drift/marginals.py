@@ -19,7 +19,8 @@ from detectors.batch import EventBatch, FloatArray, IntArray
 from detectors.budget import AlarmBudget
 from detectors.drift.chart import Chart, ChartState
 from detectors.drift.cohorts import CohortCode, Cohorts, find_cause
-from detectors.drift.columns import N_BINS, Group, WatchedColumn
+from detectors.drift.columns import CodeArray, Group, WatchedColumn
+from detectors.drift.digitise import count_groups, count_slices
 from detectors.drift.dispersion import Dispersion, column_scores
 from detectors.drift.effects import listed_by_e_bh
 from detectors.drift.segments import BUDGET_SHARE, choose_segments, segment_counts, subject_of
@@ -88,12 +89,12 @@ class MarginalDrift:
         n_columns = len(watch.columns)
         if not n_columns:
             return Unfit("the reference logs neither features nor outputs that could drift")
-        codes = watch.codes(reference)
-        whole = _counts(codes, np.ones(len(codes), dtype=np.bool_))
+        codes = watch.codes_of_reference(reference)
+        (whole,) = count_slices(codes, np.array([0]))
         scores = [s for c, column in enumerate(watch.columns) for s in column_scores(column, whole[c], codes[:, c])]
         seasons = find_seasons(reference.timestamp, np.stack(scores, axis=1) if scores else np.empty((0, 0)), pane_s)
         strata = seasons.strata(reference.timestamp)
-        counts = np.stack([_counts(codes, strata == s) for s in range(seasons.n_strata)])
+        counts = count_groups(codes, strata, seasons.n_strata)
         dispersion = Dispersion.measure(watch.columns, whole, codes, strata, reference, pane_s)
         panes, first, pane = np.unique(np.floor(reference.timestamp / pane_s), return_index=True, return_inverse=True)
         arrays: dict[str, Any] = {
@@ -111,8 +112,7 @@ class MarginalDrift:
         if variation is not None:
             arrays["pane_distances"], facts["variation_overdispersion"] = variation
         facts["segments"] = choose_segments(reference, n_columns)
-        flat = codes + np.arange(n_columns) * N_BINS
-        found = segment_counts(reference, flat, n_columns, facts["segments"])
+        (found,) = segment_counts(reference, codes, np.array([0]), facts["segments"])
         arrays["segment_counts"] = np.stack([found[name] for name in facts["segments"]] or [np.zeros_like(whole)])
         return Part(arrays, facts)
 
@@ -169,11 +169,17 @@ class MarginalDrift:
         )
 
     def sketch(self, batch: EventBatch, starts: IntArray) -> Sequence[Sketch]:
-        counted_ = answered(batch)
-        codes = self.watch.codes(batch)
-        flat = codes + np.arange(codes.shape[1]) * N_BINS
-        ends = np.append(starts[1:], len(batch))
-        return [self._slice(batch, codes, flat, counted_, int(a), int(b)) for a, b in zip(starts, ends, strict=True)]
+        whole = answered(batch)
+        counted_batch = batch if whole.all() else batch.take(whole)
+        starts = np.searchsorted(np.flatnonzero(whole), starts)
+        codes = self.watch.codes(counted_batch)
+        bins = count_slices(codes, starts)
+        clients = self._client_sums(counted_batch, codes, starts)
+        segments = segment_counts(counted_batch, codes, starts, tuple(self.segments))
+        return [
+            Sketch({"bins": total}, {group: sums for group, sums in (("clients", c), ("segments", s)) if sums})
+            for total, c, s in zip(bins, clients, segments, strict=True)
+        ]
 
     def subjects(self, pane: Pane) -> Sequence[Subject]:
         return (MODEL, *(subject_of(name) for name in pane.sketch.keyed.get("segments", {}) if name in self.segments))
@@ -197,18 +203,14 @@ class MarginalDrift:
         kept[MODEL] = {**state.to_arrays(), **clients.to_arrays()}
         return Judgement(kept, (reading, *told))
 
-    def _slice(
-        self, batch: EventBatch, codes: IntArray, flat: IntArray, counted_: np.ndarray, a: int, b: int
-    ) -> Sketch:
-        chosen = np.arange(a, b)[counted_[a:b]]
-        n_columns = codes.shape[1]
-        totals = {"bins": np.bincount(flat[chosen].ravel(), minlength=n_columns * N_BINS).reshape(n_columns, N_BINS)}
-        keyed: dict[str, Mapping[str, IntArray]] = {}
-        if batch.client_id is not None:
-            keyed["clients"] = self.cohorts.sums(codes[chosen], batch.client_id[chosen])
-        if self.segments and batch.segments:
-            keyed["segments"] = segment_counts(batch.take(chosen), flat[chosen], n_columns, tuple(self.segments))
-        return Sketch(totals, {group: sums for group, sums in keyed.items() if sums})
+    def _client_sums(self, batch: EventBatch, codes: CodeArray, starts: IntArray) -> list[dict[str, IntArray]]:
+        if batch.client_id is None:
+            return [{} for _ in starts]
+        ends = np.append(starts[1:], len(batch))
+        return [
+            self.cohorts.sums(codes[a:b], batch.client_id[a:b]) if b > a else {}
+            for a, b in zip(starts, ends, strict=True)
+        ]
 
     def _pane_counts(self, bins: IntArray, stratum: int) -> IntArray:
         if self.masses is None:
@@ -365,13 +367,6 @@ def _weights(columns: Sequence[WatchedColumn]) -> FloatArray:
     """(columns,) groups by ``GROUP_WEIGHTS``, equal within a group."""
     peers = {group: sum(column.group is group for column in columns) for group in GROUP_WEIGHTS}
     return np.array([GROUP_WEIGHTS[column.group] / peers[column.group] for column in columns])
-
-
-def _counts(codes: IntArray, chosen: np.ndarray) -> IntArray:
-    """(columns, N_BINS) counts of the chosen rows of ``codes`` (n, columns)."""
-    n_columns = codes.shape[1]
-    flat = codes[chosen] + np.arange(n_columns) * N_BINS
-    return np.bincount(flat.ravel(), minlength=n_columns * N_BINS).reshape(n_columns, N_BINS)
 
 
 def _with_variation(

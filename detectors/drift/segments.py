@@ -6,14 +6,15 @@ charts of their own, the largest first, each with a part of the model's budget b
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detectors.base import Subject, SubjectType
 from detectors.batch import EventBatch, IntArray
-from detectors.drift.columns import N_BINS
+from detectors.drift.columns import CodeArray
+from detectors.drift.digitise import count_groups
 from detectors.keys import client_key
 
 BUDGET_SHARE = 0.15
@@ -52,16 +53,27 @@ def subject_of(name: str) -> Subject:
     return Subject(SubjectType.SEGMENT, name)
 
 
-def segment_counts(batch: EventBatch, flat: IntArray, n_columns: int, watched: Sequence[str]) -> Mapping[str, IntArray]:
-    """Segment → (columns, N_BINS) counts of its events; a segment without any is left out.
+def segment_counts(
+    batch: EventBatch, codes: CodeArray, starts: IntArray, watched: Sequence[str]
+) -> list[dict[str, IntArray]]:
+    """Per slice, segment → (columns, N_BINS) counts of its events; a segment without any is left out.
 
     Args:
-        flat: (n, columns) positions in a flattened count matrix.
+        codes: (n, columns) bins of the batch's events; starts: (m,) first event of each slice.
     """
-    found: dict[str, IntArray] = {}
-    wanted = set(watched)
-    for key, values in batch.segments.items():
+    found: list[dict[str, IntArray]] = [{} for _ in starts]
+    number = {name: i for i, name in enumerate(watched)}
+    slice_of = np.searchsorted(starts, np.arange(len(batch)), side="right") - 1
+    for key, values in batch.segments.items() if watched else ():
+        member = np.full(len(batch), -1, dtype=np.int64)
         for name, members in members_of(key, values).items():
-            if name in wanted:
-                found[name] = np.bincount(flat[members].ravel(), minlength=n_columns * N_BINS).reshape(-1, N_BINS)
+            if name in number:
+                member[members] = number[name]
+        if not (member >= 0).any():
+            continue
+        group = np.where(member >= 0, slice_of * len(watched) + member, -1)
+        present, compact = np.unique(group[group >= 0], return_inverse=True)
+        group[group >= 0] = compact
+        for which, counts in zip(present.tolist(), count_groups(codes, group, len(present)), strict=True):
+            found[which // len(watched)][watched[which % len(watched)]] = counts
     return found

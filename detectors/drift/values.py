@@ -15,16 +15,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.batch import EventBatch, FloatArray, ObjectArray
-from detectors.schema import Role, Schema, categorical_column, category, numeric_matrix
+from detectors.dates import AGE, WEEKDAY, read_dates
+from detectors.drift.columns import Group, Key, Values
+from detectors.drift.texts import CHARACTERS, NON_LETTERS, UNKNOWN, WORDS, Texts
+from detectors.schema import Role, Schema, categorical_column, numeric_matrix, raw_column
 
 PREDICTION = "prediction"
 MAX_PROBABILITY = "max probability"
 ENTROPY = "entropy"
+MARGIN = "margin"
+PROBABILITY_OF = "probability of "
+MAX_CLASSES = 20
+_NOTHING = np.array(None, dtype=object)
 _MAX_DIRECTIONS = 6
 _MIN_WIDTH = 4
 _CLIP = 10.0
-
-Values = dict[str, FloatArray | ObjectArray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,32 +95,87 @@ def answered(batch: EventBatch) -> NDArray[np.bool_]:
     seen = np.zeros(len(batch), dtype=np.bool_)
     for rows in (batch.numeric, batch.embedding, batch.logits, batch.probabilities):
         if rows is not None and rows.size:
-            seen |= ~np.isnan(rows).all(axis=1)
+            seen |= ~np.isnan(rows[:, 0])
+            if not seen.all():
+                seen[~seen] = ~np.isnan(rows[~seen]).all(axis=1)
     for values in (*batch.mixed.values(), *([] if batch.prediction is None else [batch.prediction])):
-        seen |= np.array([value is not None for value in values], dtype=np.bool_)
+        if not seen.all():
+            seen |= np.not_equal(values, _NOTHING).astype(np.bool_)
     return seen
 
 
 def feature_values(batch: EventBatch, schema: Schema) -> Values:
-    """Name → values of every feature that is not an identifier."""
+    """Every number, boolean and category, and the age and weekday of every date; free text is read apart."""
     names = schema.names(Role.NUMERIC)
     matrix = numeric_matrix(batch, names)
-    values: Values = {name: matrix[:, i] for i, name in enumerate(names)}
-    values.update({name: categorical_column(batch, name) for name in schema.names(Role.CATEGORICAL)})
+    values: Values = {(Group.FEATURE, name): matrix[:, i] for i, name in enumerate(names)}
+    values.update({(Group.FEATURE, name): categorical_column(batch, name) for name in schema.categories})
+    for name in schema.names(Role.DATE):
+        raw = raw_column(batch, name)
+        dates = read_dates(np.full(len(batch), np.nan) if raw is None else raw)
+        values[Group.FEATURE, name + AGE] = dates.age_days(batch.timestamp)
+        values[Group.FEATURE, name + WEEKDAY] = dates.weekdays()
     return values
 
 
-def output_values(batch: EventBatch) -> Values:
-    """Prediction (as numbers when all of them are), largest class probability and entropy in nats."""
-    values: Values = {}
-    if batch.prediction is not None:
-        values[PREDICTION] = batch.prediction
+def raw_texts(batch: EventBatch, key: Key) -> ObjectArray:
+    """(n,) values of a text feature, or of the prediction; None where missing."""
+    group, name = key
+    raw = batch.prediction if group is Group.OUTPUT else raw_column(batch, name)
+    if raw is None:
+        return np.full(len(batch), None, dtype=object)
+    if raw.dtype == object:
+        return np.asarray(raw, dtype=object)
+    objects = raw.astype(object)
+    objects[np.isnan(raw)] = None
+    return objects
+
+
+def text_values(key: Key, texts: Texts, unknown_share: FloatArray) -> Values:
+    """What is watched of a text: characters, words, share of non-letters, share of words out of the vocabulary."""
+    group, name = key
+    return {
+        (group, name + CHARACTERS): texts.characters,
+        (group, name + WORDS): texts.words,
+        (group, name + NON_LETTERS): texts.non_letters,
+        (group, name + UNKNOWN): unknown_share,
+    }
+
+
+def output_values(batch: EventBatch, classes: Sequence[str]) -> Values:
+    """Largest probability, margin over the next, entropy in nats, and the probability of each of ``classes``."""
     probabilities = class_probabilities(batch)
-    if probabilities is not None:
-        clipped = np.clip(probabilities, 1e-12, 1.0)
-        values[MAX_PROBABILITY] = probabilities.max(axis=1)
-        values[ENTROPY] = -np.sum(clipped * np.log(clipped), axis=1)
+    if probabilities is None:
+        return {}
+    clipped = np.clip(probabilities, 1e-12, 1.0)
+    largest = probabilities.max(axis=1)
+    values: Values = {
+        (Group.OUTPUT, MAX_PROBABILITY): largest,
+        (Group.OUTPUT, ENTROPY): -np.sum(clipped * np.log(clipped), axis=1),
+    }
+    if probabilities.shape[1] > 2:
+        values[Group.OUTPUT, MARGIN] = largest - np.partition(probabilities, -2, axis=1)[:, -2]
+    position = {name: i for i, name in enumerate(_class_names(batch, probabilities.shape[1]))}
+    for name in classes:
+        if name in position:
+            values[Group.OUTPUT, PROBABILITY_OF + name] = probabilities[:, position[name]]
     return values
+
+
+def watched_classes(batch: EventBatch) -> tuple[str, ...]:
+    """The at most 20 classes of most probability, in the order of the log; of two classes the second says it all."""
+    probabilities = class_probabilities(batch)
+    if probabilities is None or np.isnan(probabilities).all():
+        return ()
+    names = _class_names(batch, probabilities.shape[1])
+    if len(names) == 2:
+        return (names[1],)
+    heaviest = np.argsort(-np.nansum(probabilities, axis=0), kind="stable")[:MAX_CLASSES]
+    return tuple(names[i] for i in sorted(heaviest))
+
+
+def _class_names(batch: EventBatch, n: int) -> tuple[str, ...]:
+    return (*batch.classes[:n], *map(str, range(len(batch.classes), n)))
 
 
 def class_probabilities(batch: EventBatch) -> FloatArray | None:
@@ -130,25 +190,13 @@ def class_probabilities(batch: EventBatch) -> FloatArray | None:
     return None
 
 
-def prediction_numbers(prediction: ObjectArray) -> FloatArray:
-    """(n,) predictions as numbers: NaN where missing, +inf where not a number."""
-    return np.array([np.nan if v is None else float(v) if isinstance(v, int | float) else np.inf for v in prediction])
-
-
-def prediction_categories(prediction: ObjectArray) -> ObjectArray:
-    """(n,) predictions as text, None where missing."""
-    out = np.empty(len(prediction), dtype=object)
-    out[:] = [category(value) for value in prediction]
-    return out
-
-
 def joint_values(batch: EventBatch, schema: Schema, projections: Mapping[str, Projection]) -> Values:
     """Coordinates along the joint directions: ``features direction 1``, ``embedding direction 1``, …"""
     values: Values = {}
     for source, projection in projections.items():
         coordinates = projection.apply(joint_rows(batch, schema, source))
         for k in range(coordinates.shape[1]):
-            values[direction_name(source, k)] = coordinates[:, k]
+            values[Group.JOINT, direction_name(source, k)] = coordinates[:, k]
     return values
 
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from detectors.batch import FloatArray, IntArray
 from detectors.drift.bets import smoothed
-from detectors.drift.columns import N_BINS, Group, NumericBins, WatchedColumn
+from detectors.drift.columns import N_BINS, CodeArray, Group, NumericBins, WatchedColumn
+from detectors.drift.digitise import count_slices
 from detectors.evidence import overdispersion
 
 NAME = "pane-to-pane variation"
@@ -33,7 +34,7 @@ def distance(counts: IntArray, masses: FloatArray) -> float:
 
 
 def fit_variation(
-    codes: IntArray, pane: IntArray, strata: IntArray, counts: IntArray
+    codes: CodeArray, pane: IntArray, strata: IntArray, counts: IntArray
 ) -> tuple[FloatArray, float] | None:
     """Distances of the reference's own panes and their overdispersion in time; None where there are too few panes.
 
@@ -44,17 +45,14 @@ def fit_variation(
             on, without gaps; strata: (panes,) season stratum of each pane.
         counts: (strata, columns, N_BINS) of the reference.
     """
-    n_panes, n_columns = len(strata), codes.shape[1]
+    n_panes = len(strata)
     if n_panes < FEWEST_PANES or len(codes) / n_panes < _FEWEST_EVENTS:
         return None
-    starts = np.append(np.searchsorted(pane, np.arange(n_panes)), len(codes))
-    flat = codes + np.arange(n_columns) * N_BINS
     found = np.empty(n_panes)
-    for i in range(n_panes):
-        own = np.bincount(flat[starts[i] : starts[i + 1]].ravel(), minlength=n_columns * N_BINS)
-        own = own.reshape(n_columns, N_BINS)
-        others = counts[strata[i]] - own
-        found[i] = distance(own, _masses(others, counts.sum(axis=0) > 0))
+    starts = np.searchsorted(pane, np.arange(n_panes))
+    used = counts.sum(axis=0) > 0
+    for i, own in enumerate(count_slices(codes, starts)):
+        found[i] = distance(own, _masses(counts[strata[i]] - own, used))
     return found, _in_time(found)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.batch import EventBatch, FloatArray
-from detectors.schema import Role, Schema, categorical_column, numeric_matrix
+from detectors.schema import Schema, categorical_column, numeric_matrix
 
 COMMON_LEVELS = 8
 KNOWN_LEVELS = 400
@@ -49,9 +49,9 @@ class VectorMap:
     @classmethod
     def fit(cls, view: str, batch: EventBatch, schema: Schema) -> Self | None:
         """The map of a view as the reference shows it; None when fewer than half the events have it."""
-        numeric = schema.names(Role.NUMERIC)[:MAX_COLUMNS] if view == "features" else ()
+        numeric = schema.numbers[:MAX_COLUMNS] if view == "features" else ()
         values = _matrix(view, batch, numeric)
-        names = schema.names(Role.CATEGORICAL)[:200] if view == "features" else ()
+        names = schema.categories[:200] if view == "features" else ()
         levels = tuple(_levels(name, batch) for name in names)
         if values is None or (values.shape[1] == 0 and not levels):
             return None

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.batch import EventBatch, FloatArray, IntArray
-from detectors.schema import Role, Schema, category, numeric_matrix
+from detectors.schema import Schema, category, numeric_matrix
 
 KNEE = 4.0
 MAX_ONE_HOT = 256
@@ -60,10 +60,8 @@ class Vocabulary:
 
     @classmethod
     def learn(cls, batch: EventBatch, schema: Schema) -> Vocabulary:
-        categorical = schema.names(Role.CATEGORICAL)
-        return cls(
-            schema.names(Role.NUMERIC), categorical, tuple(_most_frequent(_raw(batch, name)) for name in categorical)
-        )
+        categorical = schema.categories
+        return cls(schema.numbers, categorical, tuple(_most_frequent(_raw(batch, name)) for name in categorical))
 
     def read(self, batch: EventBatch) -> Columns:
         """The batch's features as numbers and codes; columns that the batch lacks are missing."""

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from detectors.reference import Reference, reference_id
+from detectors.schema import Schema
 from monitor.backtest import store_reference
 from monitor.cli.options import (
     ConfigOption,
@@ -174,5 +175,7 @@ def _print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
         print_line(f"  Doubtful: {doubt}")
     if facts.get("untested"):
         print_line(f"  Not tested by itself: {facts['untested']}")
+    for name, reason in Schema.from_json(facts["schema"]).left_out.items():
+        print_line(f"  Left out: {name}: {reason}")
     if "active" in facts:
         print_line("  Active" if facts["active"] else "  Not active")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
@@ -47,6 +49,24 @@ def area(scorer: OodScorer, normal: EventBatch, strange: EventBatch) -> float:
 def digits() -> tuple[OodScorer, np.ndarray]:
     pixels = load_digits().data[np.random.default_rng(1).permutation(1_797)]
     return fitted(numbers(pixels[:1_200])), pixels[1_200:]
+
+
+def dated(n: int, seed: int, days: float, old: float = 0.0) -> EventBatch:
+    """A year-spread date, a boolean and a number; ``days`` shifts all time, ``old`` ages the dates alone."""
+    rng = np.random.default_rng(seed)
+    at = 1.75e9 + 86_400 * days + 60.0 * np.arange(n)
+    born = np.datetime_as_string((at - 86_400 * (old + rng.uniform(0, 365, n))).astype("datetime64[s]"))
+    columns = {"born": objects(born.tolist()), "vip": objects((rng.random(n) < 0.97).tolist())}
+    return replace(numbers(rng.normal(size=(n, 1)), mixed=columns), timestamp=at)
+
+
+def test_dates_count_by_their_age_and_booleans_as_categories() -> None:
+    scorer = fitted(dated(1_500, seed=0, days=0))
+    ordinary = dated(300, seed=1, days=0)
+    assert area(scorer, ordinary, dated(300, seed=2, days=700)) == pytest.approx(0.5, abs=0.06), "time only moved on"
+    assert area(scorer, ordinary, dated(300, seed=3, days=0, old=3_000)) > 0.95
+    turned = replace(ordinary, mixed={**ordinary.mixed, "vip": objects([False] * 300)})
+    assert area(scorer, ordinary, turned) > 0.75
 
 
 def mixed(n: int, rng: np.random.Generator) -> EventBatch:

@@ -90,6 +90,14 @@ def test_rows_that_were_left_out_are_told_of(vedette, logs: Path, tmp_path: Path
     assert "200 events" in shown.stdout
 
 
+def test_columns_that_no_test_can_use_are_told_of_with_the_reason(vedette, tmp_path: Path) -> None:
+    log = tmp_path / "counted.ndjson"
+    events = [json.loads(line) for line in streams.events(300, seed=1)]
+    log.write_text("\n".join(json.dumps(e | {"features": e["features"] | {"seq": i}}) for i, e in enumerate(events)))
+    shown = vedette("reference", "fit", log, "-m", "scorer", "-o", tmp_path / "out.reference")
+    assert "  Left out: seq: counts on from event to event\n" in shown.stdout
+
+
 @pytest.mark.parametrize("command", [("reference", "list"), ("reference", "show", "x"), ("reference", "activate", "x")])
 def test_without_tables_the_next_step_is_named(vedette, command: tuple[str, ...]) -> None:
     assert "run `vedette migrate`" in vedette(*command, exit_code=1).stderr
