@@ -34,6 +34,7 @@ EXPLAINED = 0.7
 """Share of a shift that must go with a cohort for it to be named as the cause; less where chance explains the rest."""
 _LEAST_EXPLAINED = 0.45
 _CHANCE_SD = 2.0
+_ALSO_SHIFTED = 0.5
 _MOST_OF_TRAFFIC = 0.7
 
 
@@ -174,13 +175,16 @@ def find_cause(
         counts: (columns, N_BINS) of all events since the suspicion began.
         segments: name → the same counts of one segment.
     """
-    way = max((0, 1), key=lambda w: abs(code.shift(w, column, counts[column])[0]))
-    whole, n = code.shift(way, column, counts[column])
+    shifts = [code.shift(way, column, counts[column]) for way in (0, 1)]
+    largest = max(abs(whole) for whole, _ in shifts)
     found: list[Cause] = []
-    for name, vector in zip(clients.names.tolist(), clients.vectors, strict=True):
-        found += _cause("client", name, whole, n, code.share_of(way, column, vector), float(vector[0]))
-    for name, own in segments.items():
-        found += _cause("segment", name, whole, n, *code.shift(way, column, own[column]))
+    for way, (whole, n) in enumerate(shifts):
+        if abs(whole) < _ALSO_SHIFTED * largest:
+            continue
+        for name, vector in zip(clients.names.tolist(), clients.vectors, strict=True):
+            found += _cause("client", name, whole, n, code.share_of(way, column, vector), float(vector[0]))
+        for name, own in segments.items():
+            found += _cause("segment", name, whole, n, *code.shift(way, column, own[column]))
     return min(found, key=lambda cause: (cause.share_of_events, -cause.explains, cause.id), default=None)
 
 

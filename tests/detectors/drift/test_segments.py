@@ -93,10 +93,11 @@ def test_one_client_that_causes_a_drift_is_named() -> None:
     client = live.client_id.copy()
     client[culprit] = "c7"
     found = alarms(judged(detector, shifted(replace(live, client_id=client), culprit, 2.0)))
-    assert found[0].subject == MODEL
-    assert found[0].detail["cohort"]["type"] == "client"
-    assert found[0].detail["cohort"]["id"] == "c7"
-    assert "client c7 alone causes it" in found[0].reason.replace("Client", "client")
+    named = [reading for reading in found if "cohort" in reading.detail]
+    assert len(named) > len(found) / 2
+    assert {reading.detail["cohort"]["type"] for reading in named} == {"client"}
+    assert {reading.detail["cohort"]["id"] for reading in named} == {"c7"}
+    assert "Client c7 alone causes it" in named[0].reason
 
 
 @pytest.mark.slow
