@@ -18,7 +18,7 @@ from detectors.batch import EventBatch
 from detectors.drift.marginals import MarginalDrift
 from detectors.reference import Reference
 from detectors.seasons import Seasons
-from detectors.suite import MINIMUM_REFERENCE_EVENTS, Suite, fit_reference, judge
+from detectors.suite import DETECTORS, MINIMUM_REFERENCE_EVENTS, Suite, fit_reference, judge
 
 ALARMS_PER_WEEK = 1.0
 _TESTED = frozenset({Kind.DRIFT, Kind.QUALITY})
@@ -56,7 +56,8 @@ def self_test(events: EventBatch, reference: Reference, seed: int) -> SelfTest:
     if middle < MINIMUM_REFERENCE_EVENTS:
         return SelfTest(untested=f"{len(ordered)} events are too few to test one half by the other")
     earlier, later = ordered.take(np.arange(middle)), ordered.take(np.arange(middle, len(ordered)))
-    half = fit_reference(earlier, reference.version, seed, reference.pane_s)
+    chosen = [detector for detector in DETECTORS if detector.kind in _TESTED]
+    half = fit_reference(earlier, reference.version, seed, reference.pane_s, chosen)
     if _n_strata(reference) > 1 and _n_strata(half) == 1:
         return SelfTest(untested="the reference spans fewer than four of its seasons, so no half shows them")
     alarms = [reading for reading in _played(half, later) if reading.level is Level.ALARM]
@@ -70,12 +71,10 @@ def _n_strata(reference: Reference) -> int:
 
 def _played(reference: Reference, events: EventBatch) -> Sequence[Reading]:
     suite = Suite.build(reference, "self-test", ALARMS_PER_WEEK)
-    chosen = [detector for detector in suite.detectors if detector.kind in _TESTED]
-    suite = replace(suite, detectors=tuple(chosen))
-    evidence: dict[str, dict[Subject, Arrays]] = {detector.name: {} for detector in chosen}
+    evidence: dict[str, dict[Subject, Arrays]] = {detector.name: {} for detector in suite.detectors}
     readings: list[Reading] = []
     for pane in suite.sketch(events):
-        for detector in chosen:
+        for detector in suite.detectors:
             part = suite.pane_of(detector, pane.pane_start, pane.n_events, pane.sketch)
             judgement = judge(detector, evidence[detector.name], part)
             evidence[detector.name].update(judgement.evidence)

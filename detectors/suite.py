@@ -122,8 +122,14 @@ def choose_pane_width(timestamp: FloatArray) -> int:
     return PANE_WIDTHS_S[-1]
 
 
-def fit_reference(events: EventBatch, version: str, seed: int, pane_s: int | None = None) -> Reference:
-    """Fit every detector on ordinary events of one model.
+def fit_reference(
+    events: EventBatch,
+    version: str,
+    seed: int,
+    pane_s: int | None = None,
+    detectors: Sequence[type[Detector]] = DETECTORS,
+) -> Reference:
+    """Fit detectors on ordinary events of one model.
 
     Args:
         events: ordinary traffic, in any order; its own version is ignored.
@@ -142,7 +148,7 @@ def fit_reference(events: EventBatch, version: str, seed: int, pane_s: int | Non
     width = pane_s or choose_pane_width(ordered.timestamp)
     parts: dict[str, Part] = {}
     unfit: dict[str, str] = {}
-    for detector in DETECTORS:
+    for detector in detectors:
         fitted = detector.fit(ordered, schema, float(width), seed)
         if isinstance(fitted, Unfit):
             unfit[detector.name] = fitted.reason

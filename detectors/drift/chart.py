@@ -202,6 +202,10 @@ class Chart:
         """Whether the present still looks unlike the reference, alarms or not."""
         return log_mean(state.doubt, self.bet_weight) >= LOG_SUSPICION
 
+    def standing(self, state: ChartState, total: float) -> float:
+        """The evidence, or what the lasting verdict holds since before the last alarm: a change that goes on."""
+        return max(total, min(log_mean(state.doubt, self.bet_weight), self.log_cap - 1e-6))
+
     def total(self, state: ChartState) -> float:
         """Log of the weighted mean of all evidence."""
         return log_mean(state.log_evidence, VERDICT_WEIGHTS[:, None] * self.bet_weight)

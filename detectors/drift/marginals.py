@@ -219,7 +219,7 @@ class MarginalDrift:
         return np.concatenate([bins, counted(self.columns[-1], np.array([found]))[None]])
 
     def _model_is_excited(self, state: ChartState, total: float) -> bool:
-        return total >= self.log_threshold - _WARNING_MARGIN or self.chart.in_doubt(state)
+        return self.chart.standing(state, total) >= self.log_threshold - _WARNING_MARGIN or self.chart.in_doubt(state)
 
     def _judge_segments(
         self, evidence: Mapping[Subject, Arrays], pane: Pane, model_is_excited: bool
@@ -239,7 +239,7 @@ class MarginalDrift:
             told[name] = state
             total = chart.total(state)
             level = Level.OK
-            if total >= watched.log_threshold - _WARNING_MARGIN:
+            if chart.standing(state, total) >= watched.log_threshold - _WARNING_MARGIN:
                 reading = self._segment_reading(name, watched, state, total, model_is_excited)
                 readings.append(reading)
                 level = reading.level
@@ -259,7 +259,7 @@ class MarginalDrift:
             kind=self.kind,
             subject=subject_of(name),
             level=Level.ALARM if alarmed else Level.WARNING,
-            log_evidence=total,
+            log_evidence=watched.chart.standing(state, total),
             log_threshold=watched.log_threshold,
             effect=effect,
             effect_unit="share of traffic",
@@ -277,9 +277,10 @@ class MarginalDrift:
         segments: Mapping[str, IntArray],
         told: Sequence[Reading],
     ) -> Reading:
-        if total < self.log_threshold - _WARNING_MARGIN:
+        standing = self.chart.standing(state, total)
+        if standing < self.log_threshold - _WARNING_MARGIN:
             calm = "No column has moved beyond the tolerance."
-            return self._verdict(Level.OK, total, 0.0, None, calm, {})
+            return self._verdict(Level.OK, standing, 0.0, None, calm, {})
         changes, n_moved = self._changes(self.chart, self.columns, state, total)
         effect = max((item["share_moved"] for item in changes[:3]), default=0.0)
         alarmed = total >= self.log_threshold and effect >= self.minimum_effect
@@ -311,7 +312,7 @@ class MarginalDrift:
                 for r in worst
             ]
         level = Level.ALARM if alarmed else Level.WARNING
-        return self._verdict(level, total, effect, self.chart.onset(state), reason, detail)
+        return self._verdict(level, standing, effect, self.chart.onset(state), reason, detail)
 
     def _verdict(
         self, level: Level, total: float, effect: float, since: float | None, reason: str, detail: Mapping[str, Any]
