@@ -47,6 +47,7 @@ def layout(route: routing.Route) -> html.Div:
                     html.Span(id="alerts-selected", className="dim"),
                     _button("Acknowledge", "acknowledge", "filled"),
                     _button("Resolve", "resolve", "default"),
+                    _button("False alarm", "false_alarm", "default"),
                 ],
                 id="alerts-toolbar",
                 className="toolbar",
@@ -131,8 +132,15 @@ def grid_row(row: AlertRow) -> dict[str, Any]:
         "subject": badges.subject(row.subject_type, row.subject_id, row.members),
         "status": row.status,
         "raised": row.created_at.isoformat(),
-        "by": words.clean(row.acknowledged_by or "", 60),
+        "under": _under_status(row),
     }
+
+
+def _under_status(row: AlertRow) -> str:
+    """What a person said of it, else who is on it."""
+    if row.verdict:
+        return badges.verdict_words(row.verdict).lower()
+    return f"by {words.clean(row.acknowledged_by, 60)}" if row.status == "acknowledged" and row.acknowledged_by else ""
 
 
 def _count(page: Page[AlertRow]) -> str:
