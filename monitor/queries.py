@@ -230,13 +230,17 @@ class Page(Generic[Row]):
 
 @dataclass(frozen=True, slots=True)
 class AlertFilter:
-    """Which alerts; an empty tuple means any. ``search`` matches model, subject, title and reason."""
+    """Which alerts; an empty tuple means any. ``search`` matches model, subject, title and reason.
+
+    ``verdict`` holds false_alarm, real, or none for alerts that nobody has judged.
+    """
 
     model: tuple[str, ...] = ()
     kind: tuple[str, ...] = ()
     status: tuple[str, ...] = ()
     severity: tuple[str, ...] = ()
     search: str = ""
+    verdict: tuple[str, ...] = ()
 
 
 class Queries(Protocol):

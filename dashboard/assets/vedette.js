@@ -100,7 +100,7 @@
     false_alarm: {
       title: "Mark % as a false alarm",
       text:
-        "Nothing was wrong that is worth an alert. It counts against the model's alarm budget and, unless it was, is resolved. " +
+        "Nothing was wrong that is worth an alert. It is resolved, and counts against the model's alarm budget. " +
         "If the same goes on, a new alert opens at the next alarm.",
     },
     real: {
@@ -154,7 +154,7 @@
         return clicks ? false : keep();
       },
 
-      filtersToAddress(status, severity, kind, model, search) {
+      filtersToAddress(status, severity, kind, model, search, verdict) {
         if (window.location.pathname !== "/alerts") return;
         rewriteAddress((query) => {
           const set = (name, value) => (value ? query.set(name, value) : query.delete(name));
@@ -162,6 +162,7 @@
           set("severity", (severity || []).join(","));
           set("kind", (kind || []).join(","));
           set("q", search);
+          set("verdict", verdict);
           query.delete("model");
           (model || []).forEach((name) => query.append("model", name));
         });

@@ -11,7 +11,9 @@ from dashboard import routing, words
 from dashboard.components import badges, panels
 from monitor.queries import BudgetRow, DetectorLedgerRow, LedgerRow
 
-NOTHING_WATCHED = "nothing was watched"
+LEAST_WATCHED_S = 86_400.0
+"""Less than a day of watched traffic says nothing about a week."""
+TOO_LITTLE_WATCHED = "too little was watched to tell a rate"
 
 
 def panel(budget: BudgetRow) -> Any:
@@ -33,6 +35,8 @@ def standing(row: LedgerRow, alarms_per_week: float) -> str:
     low, high = row.false_alarms_per_week_low, row.false_alarms_per_week_high
     if low is None or high is None:
         return "No traffic was judged against a reference in these four weeks, so nothing was allowed or spent."
+    if row.watched_s < LEAST_WATCHED_S:
+        return f"Only {words.duration(row.watched_s)} of traffic were watched: too little to tell a rate."
     limits = f"between {_rough(low)} and {_rough(high)} a week"
     if low > alarms_per_week:
         return f"Over budget, and not by chance: the true rate is {limits} (95 %)."
@@ -65,8 +69,8 @@ def _strong(number: int) -> html.Strong:
 
 def _rate(row: LedgerRow) -> Any:
     rate, low, high = row.false_alarms_per_week, row.false_alarms_per_week_low, row.false_alarms_per_week_high
-    if rate is None or low is None or high is None:
-        return html.Span("–", title=NOTHING_WATCHED)
+    if rate is None or low is None or high is None or row.watched_s < LEAST_WATCHED_S:
+        return html.Span("–", title=TOO_LITTLE_WATCHED)
     limits = f"{_rough(low)} – {_rough(high)}"
     shown = [html.Div(_rough(rate)), html.Div(limits, className="dim small")]
     return html.Div(shown, title="the rate that was seen, and the limits that hold the true one 95 % of the time")
@@ -74,7 +78,7 @@ def _rate(row: LedgerRow) -> Any:
 
 def _spent(month: LedgerRow) -> html.Div:
     share = spent_share(month)
-    said = f"{words.percent(share)} spent" if month.allowed > 0 else "–"
+    said = f"{words.count(month.false_alarms)} of {words.number(month.allowed)} spent"
     line = html.Div([html.Span("Budget of 4 weeks", className="dim"), html.Strong(said)], className="spent")
     return html.Div([line, panels.meter(share, _tone(month))])
 
@@ -93,7 +97,8 @@ def _waiting(budget: BudgetRow) -> Any:
     month = budget.last_4_weeks
     if not month.unmarked:
         return None
-    link = panels.link(words.plural(month.unmarked, "alert"), routing.alerts_path(status="all", model=budget.model))
+    where = routing.alerts_path(status="all", model=budget.model, verdict="none")
+    link = panels.link(words.plural(month.unmarked, "alert"), where)
     rest = (
         f" of these four weeks {'is' if month.unmarked == 1 else 'are'} not judged yet. Say on each one's page "
         f"whether it was right. If none was, {words.count(month.false_alarms + month.unmarked)} are spent."

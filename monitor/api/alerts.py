@@ -59,6 +59,10 @@ def alert_routes(queries: Queries, commands: Commands) -> APIRouter:
         kind: Annotated[list[Kind] | None, Query(max_length=50)] = None,
         status: Annotated[list[Status] | None, Query(max_length=50)] = None,
         severity: Annotated[list[Severity] | None, Query(max_length=50)] = None,
+        verdict: Annotated[
+            list[Literal["false_alarm", "real", "none"]] | None,
+            Query(max_length=50, description="What people say it was; none where nobody has said."),
+        ] = None,
         search: Annotated[str, Query(max_length=200, description="In model, subject, title and reason.")] = "",
         limit: Limit = 100,
         cursor: Cursor = None,
@@ -70,6 +74,7 @@ def alert_routes(queries: Queries, commands: Commands) -> APIRouter:
             status=tuple(status or ()),
             severity=tuple(severity or ()),
             search=search,
+            verdict=tuple(verdict or ()),
         )
         page = queries.alerts(where, limit, cursor)
         return AlertPage(alerts=page.rows, next_cursor=page.next_cursor)

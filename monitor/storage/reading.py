@@ -280,6 +280,8 @@ def _alert_conditions(where: AlertFilter) -> list[sa.ColumnElement[bool]]:
     conditions: list[sa.ColumnElement[bool]] = [
         column.in_([_storable(value) for value in values]) for column, values in chosen if values
     ]
+    if where.verdict:
+        conditions.append(sa.func.coalesce(c.verdict, "none").in_([_storable(value) for value in where.verdict]))
     if where.search:
         text = _storable(where.search)
         searched = (c.model, c.subject_id, c.title, c.reason)

@@ -176,6 +176,7 @@ def _matches(row: AlertRow, where: AlertFilter) -> bool:
         and (not where.kind or row.kind in where.kind)
         and (not where.status or row.status in where.status)
         and (not where.severity or row.severity in where.severity)
+        and (not where.verdict or (row.verdict or "none") in where.verdict)
         and where.search.lower() in text
     )
 

@@ -45,6 +45,14 @@ def test_the_part_spent_is_of_what_is_allowed(budget, false, allowed, share):
     assert ledger.spent_share(account(budget, false_alarms=false, allowed=allowed).last_4_weeks) == share
 
 
+def test_an_hour_says_nothing_about_a_week(budget):
+    early = account(budget, watched_s=3_600.0, allowed=0.006, false_alarms=1, false_alarms_per_week_low=4.2)
+    assert ledger.standing(early.last_4_weeks, 1.0).startswith("Only 1 h of traffic were watched")
+    shown = text(ledger.panel(early))
+    assert "1 of 0.006 spent" in shown
+    assert ledger.TOO_LITTLE_WATCHED in shown
+
+
 def test_alerts_that_nobody_judged_are_named_with_what_they_could_come_to(budget):
     shown = text(ledger.panel(account(budget, unmarked=1, false_alarms=2)))
     assert "1 alert" in shown

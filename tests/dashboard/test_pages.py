@@ -63,6 +63,8 @@ def test_incidents_are_ordered_by_urgency(rich):
             ("all", ["critical", "bogus"], ["drift", "x"], ["m"], "  s "),
             AlertFilter(("m",), ("drift",), (), ("critical",), "s"),
         ),
+        (("all", [], [], [], "", "none"), AlertFilter(verdict=("none",))),
+        (("all", [], [], [], "", "guilty"), AlertFilter()),
         (("nonsense", [], [], [], "y" * 999), AlertFilter(status=("open", "acknowledged"), search="y" * 200)),
     ],
 )
@@ -74,6 +76,13 @@ def test_the_inbox_lists_what_the_filter_says(rich):
     parts = alerts.render(rich, TICK, AlertFilter(kind=("extraction",)))
     assert [row["id"] for row in parts["alerts-grid"]] == ["b2e4theft"]
     assert parts["alerts-count"] == "1 alert, 1 unresolved"
+
+
+def test_the_inbox_lists_what_nobody_has_judged(rich):
+    parts = alerts.render(rich, TICK, AlertFilter(verdict=("none",)))
+    listed = {row["id"] for row in parts["alerts-grid"]}
+    assert "old00" in listed
+    assert not listed & {"old01", "old02", "g7performance"}
 
 
 def test_the_inbox_tells_nothing_matches_from_all_good_and_from_nothing_yet(rich, empty):
@@ -93,11 +102,14 @@ def test_the_inbox_says_when_it_shows_only_a_part(rich):
 
 
 def test_the_address_sets_the_filters():
-    route = routing.match("/alerts", "?status=all&severity=critical,info&kind=drift&model=a&model=b&q=income")
+    route = routing.match(
+        "/alerts", "?status=all&severity=critical,info&kind=drift&model=a&model=b&q=income&verdict=none"
+    )
     shown = text(alerts.layout(route))
     assert '"value": "income"' in shown
     assert '"value": ["critical", "info"]' in shown
     assert '"value": ["a", "b"]' in shown
+    assert '"value": "none"' in shown.replace('{"value": "none"', "")
 
 
 @pytest.mark.parametrize(

@@ -227,7 +227,8 @@ class TestReading:
     @pytest.mark.parametrize(
         ("query", "n"),
         [("kind=ood", 3), ("kind=ood&kind=drift", 7), ("severity=critical", 1), ("search=TITLE+3", 1),
-         ("model=other", 0), ("status=resolved", 0), ("status=open&kind=ood&search=it", 3)],
+         ("model=other", 0), ("status=resolved", 0), ("status=open&kind=ood&search=it", 3),
+         ("verdict=none", 7), ("verdict=real&verdict=false_alarm", 0)],
     )  # fmt: skip
     def test_alerts_are_filtered(self, stocked: Any, query: str, n: int) -> None:
         assert len(stocked.client.get(f"/api/v1/alerts?{query}").json()["alerts"]) == n

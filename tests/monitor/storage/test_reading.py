@@ -183,6 +183,10 @@ class TestAlerts:
             (AlertFilter(search="SPAM"), {"a3"}),
             (AlertFilter(search="100%"), {"a2"}),
             (AlertFilter(search="_"), set()),
+            (AlertFilter(verdict=("false_alarm",)), {"a2"}),
+            (AlertFilter(verdict=("none",)), {"a1", "a3"}),
+            (AlertFilter(verdict=("none", "false_alarm"), kind=("ood",)), {"a2"}),
+            (AlertFilter(verdict=("real",)), set()),
         ],
     )
     def test_filters(self, engine: sa.Engine, queries: DatabaseQueries, where: AlertFilter, found: set[str]) -> None:
@@ -190,7 +194,7 @@ class TestAlerts:
             engine,
             t.alerts,
             alert("a1"),
-            alert("a2", kind="ood", severity="critical", reason="100% strange"),
+            alert("a2", kind="ood", severity="critical", reason="100% strange", verdict="false_alarm"),
             alert("a3", model="spam", status="resolved", resolved_at=NOW),
         )
         assert {row.id for row in queries.alerts(where).rows} == found
