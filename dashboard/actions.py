@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 
 class AlertActions(Protocol):
@@ -16,3 +16,11 @@ class AlertActions(Protocol):
     def acknowledge(self, alert_id: str, by: str, note: str) -> object: ...
 
     def resolve(self, alert_id: str, by: str, note: str) -> object: ...
+
+    def mark(self, alert_id: str, verdict: Literal["false_alarm", "real"] | None, by: str, note: str) -> object:
+        """Say what the alert was; None takes it back."""
+        ...
+
+    def dismiss(self, alert_id: str, by: str, note: str) -> object:
+        """Call the alert a false alarm, and resolve it where it is not."""
+        ...

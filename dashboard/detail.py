@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 
@@ -24,16 +25,85 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One drifted column: how large the change is, and its picture if there is one."""
+    """One drifted column: how large the change is by several measures, and its picture if there is one.
+
+    ``listed`` says that the column is on the list of those that moved at a false discovery rate of 10 %; None where the
+    detector keeps no such list.
+    """
 
     name: str
     role: str
     effect: float | None
     effect_unit: str
     psi: float | None
+    js: float | None
+    wasserstein_sd: float | None
     share_moved: float | None
     evidence_share: float | None
+    e_value_log10: float | None
+    listed: bool | None
     comparison: Comparison | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """Who causes a drift: without them ``explains`` of it is gone."""
+
+    type: str
+    id: str
+    share_of_events: float | None
+    explains: float | None
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A part of the traffic, and how strongly it speaks of a drift by itself."""
+
+    name: str
+    n_events: int | None
+    log10_evidence: float | None
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One measure of data quality: what it usually is and what it is now, as numbers or in words."""
+
+    name: str
+    words: str
+    expected: float | str | None
+    current: float | str | None
+    unit: str
+    evidence_share: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A value with its limits; a limit that is not known is the value."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One measure of performance: in the reference, estimated without labels, and measured on those that came."""
+
+    name: str
+    reference: float | None
+    estimated: Interval | None
+    measured: Interval | None
+    n_labels: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """How often each label (row) was predicted as each class (column); square."""
+
+    labels: tuple[str, ...]
+    counts: tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +154,14 @@ class Detail:
     share_strange: float | None = None
     expected_share: float | None = None
     n_queries: int | None = None
+    n_columns: int | None = None
+    onset: datetime | None = None
     columns: tuple[Column, ...] = ()
+    cohort: Cohort | None = None
+    segments: tuple[Segment, ...] = ()
+    checks: tuple[Check, ...] = ()
+    metrics: tuple[Metric, ...] = ()
+    confusion: Confusion | None = None
     comparisons: tuple[Comparison, ...] = ()
     clients: tuple[StrangeClient, ...] = ()
     strangest: tuple[StrangeEvent, ...] = ()
@@ -105,7 +182,14 @@ def read_detail(raw: Mapping[str, Any]) -> Detail:
         share_strange=_number(raw.get("share_strange")),
         expected_share=_number(raw.get("expected_share")),
         n_queries=_whole(raw.get("n_queries")),
+        n_columns=_whole(raw.get("n_columns")),
+        onset=_instant(raw.get("onset")),
         columns=tuple(_column(item) for item in _mappings(raw.get("columns"))),
+        cohort=_cohort(raw.get("cohort")),
+        segments=tuple(_segment(item) for item in _mappings(raw.get("segments"))),
+        checks=tuple(_check(item) for item in _mappings(raw.get("checks"))),
+        metrics=tuple(_metric(item) for item in _mappings(raw.get("metrics"))),
+        confusion=_confusion(raw.get("confusion")),
         comparisons=tuple(_comparisons(raw)),
         clients=tuple(
             StrangeClient(_text(item.get("client")), _whole(item.get("n")) or 0, _whole(item.get("n_strange")) or 0)
@@ -135,10 +219,75 @@ def _column(item: Mapping[str, Any]) -> Column:
         effect=_number(item.get("effect")),
         effect_unit=_text(item.get("effect_unit")),
         psi=_number(item.get("psi")),
+        js=_number(item.get("js")),
+        wasserstein_sd=_number(item.get("wasserstein_sd")),
         share_moved=_number(item.get("share_moved")),
         evidence_share=_number(item.get("evidence_share")),
+        e_value_log10=_number(item.get("e_value_log10")),
+        listed=item["listed"] if isinstance(item.get("listed"), bool) else None,
         comparison=_comparison(_text(item.get("name")), item.get("labels"), item.get("reference"), item.get("current")),
     )
+
+
+def _cohort(value: object) -> Cohort | None:
+    if not isinstance(value, Mapping) or not (value.get("id") or value.get("words")):
+        return None
+    return Cohort(
+        type=_text(value.get("type")),
+        id=_text(value.get("id")),
+        share_of_events=_fraction(value.get("share_of_events")),
+        explains=_fraction(value.get("explains")),
+        words=_text(value.get("words")),
+    )
+
+
+def _segment(item: Mapping[str, Any]) -> Segment:
+    return Segment(
+        name=_text(item.get("segment")),
+        n_events=_count(item.get("n_events")),
+        log10_evidence=_number(item.get("log10_evidence")),
+        words=_text(item.get("words")),
+    )
+
+
+def _check(item: Mapping[str, Any]) -> Check:
+    return Check(
+        name=_text(item.get("name")),
+        words=_text(item.get("words")),
+        expected=_figure(item.get("expected")),
+        current=_figure(item.get("current")),
+        unit=_text(item.get("unit")),
+        evidence_share=_fraction(item.get("evidence_share")),
+    )
+
+
+def _metric(item: Mapping[str, Any]) -> Metric:
+    return Metric(
+        name=_text(item.get("name")),
+        reference=_number(item.get("reference")),
+        estimated=_interval(item, "estimated"),
+        measured=_interval(item, "measured"),
+        n_labels=_count(item.get("n_labels")),
+    )
+
+
+def _interval(item: Mapping[str, Any], name: str) -> Interval | None:
+    value = _number(item.get(name))
+    if value is None:
+        return None
+    low, high = _number(item.get(f"{name}_low")), _number(item.get(f"{name}_high"))
+    return Interval(value, min(value, value if low is None else low), max(value, value if high is None else high))
+
+
+def _confusion(value: object) -> Confusion | None:
+    if not isinstance(value, Mapping):
+        return None
+    labels = tuple(_text(item) for item in _list(value.get("labels")))
+    counts = tuple(tuple(_number(cell) or 0.0 for cell in _list(row)) for row in _list(value.get("counts")))
+    square = {len(counts), *map(len, counts)} == {len(labels)}
+    if not labels or not square or any(cell < 0 for row in counts for cell in row):
+        return None
+    return Confusion(labels, counts)
 
 
 def _event(item: Mapping[str, Any]) -> StrangeEvent:
@@ -200,10 +349,38 @@ def _text(value: object) -> str:
     return "" if value is None else str(value)
 
 
+def _figure(value: object) -> float | str | None:
+    return value if isinstance(value, str) else _number(value)
+
+
+def _instant(value: object) -> datetime | None:
+    """An instant from RFC 3339 text or epoch seconds; text without an offset is in UTC."""
+    seconds = _number(value)
+    try:
+        if seconds is not None:
+            return datetime.fromtimestamp(seconds, UTC)
+        if not isinstance(value, str):
+            return None
+        at = datetime.fromisoformat(value)
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
 def _number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return None
     return float(value)
+
+
+def _fraction(value: object) -> float | None:
+    number = _number(value)
+    return number if number is not None and 0 <= number <= 1 else None
+
+
+def _count(value: object) -> int | None:
+    number = _whole(value)
+    return number if number is not None and number >= 0 else None
 
 
 def _whole(value: object) -> int | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import html
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,11 +18,13 @@ from typing import Any
 import plotly.graph_objects as go
 
 from dashboard import words
-from dashboard.detail import Comparison
+from dashboard.detail import Comparison, Interval, Metric
 from dashboard.theme import PALETTES, TEMPLATES, Scheme
 from monitor.queries import ReadingRow, VolumePoint
 
 MAX_POINTS = 600
+DETECTORS = ("drift", "extraction", "ood", "performance", "quality", "joint")
+"""Detectors in the order of the colours that their lines have."""
 MAX_POWER = 40.0
 """Evidence is drawn up to this power of ten, or up to four times the way to an alarm if that is more."""
 TOP_SHARE = 4.0
@@ -105,7 +107,9 @@ def detector_evidence(readings: Sequence[ReadingRow], spans: Sequence[Span], sch
     figure = _time_figure(scheme, "way to an alarm", spans)
     by_detector = strongest(readings)
     dashes = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
-    for index, (detector, rows) in enumerate(sorted(by_detector.items())):
+    lines = line_of_detector(by_detector)
+    for detector, rows in sorted(by_detector.items()):
+        index = lines[detector]
         kept = peaks(rows, MAX_POINTS)
         figure.add_scatter(
             x=[_end(row) for row in kept],
@@ -115,7 +119,7 @@ def detector_evidence(readings: Sequence[ReadingRow], spans: Sequence[Span], sch
             line={
                 "color": palette.series[index % len(palette.series)],
                 "width": 2,
-                "dash": dashes[index % len(dashes)],
+                "dash": dashes[(index + index // len(palette.series)) % len(dashes)],
             },
             customdata=[[words.odds(row.log_evidence), words.odds(row.log_threshold)] for row in kept],
             hovertemplate="%{fullData.name}: %{y:.0%} (%{customdata[0]}, alarm at %{customdata[1]})<extra></extra>",
@@ -147,6 +151,39 @@ def comparison(data: Comparison, before: str, now: str, scheme: Scheme) -> Pictu
     return Picture(figure, _comparison_summary(data, before, now))
 
 
+def metrics_as_shares(items: Sequence[Metric]) -> list[Metric]:
+    """Those that share a scale from 0 to 1 and have something to draw."""
+    return [item for item in items if (values := _values(item)) and all(0 <= value <= 1 for value in values)]
+
+
+def metrics(items: Sequence[Metric], scheme: Scheme) -> Picture:
+    """Each metric's reference, estimate and measurement on one scale, with their limits; first one on top."""
+    palette = PALETTES[scheme]
+    figure = go.Figure()
+    figure.layout.template = TEMPLATES[scheme]
+    labels = _distinct([plain(item.name.replace("_", " "), 30) for item in items])
+    known = [(i, item.reference) for i, item in enumerate(items) if item.reference is not None]
+    figure.add_scatter(
+        x=[value for _, value in known],
+        y=[index for index, _ in known],
+        name="reference",
+        mode="markers",
+        marker={"symbol": "line-ns-open", "size": 16, "color": palette.dim, "line": {"width": 2, "color": palette.dim}},
+        customdata=[labels[index] for index, _ in known],
+        hovertemplate="%{customdata}: %{x:.3g}<extra>reference</extra>",
+    )
+    for name, offset, symbol, color, found in (
+        ("estimated", -0.14, "circle", palette.current, [item.estimated for item in items]),
+        ("measured", 0.14, "diamond", palette.series[1], [item.measured for item in items]),
+    ):
+        _add_intervals(figure, labels, found, name, offset, {"symbol": symbol, "size": 9, "color": color})
+    figure.update_layout(showlegend=True, hovermode="closest")
+    figure.update_xaxes(showgrid=True, nticks=7, zeroline=False)
+    rows = list(range(len(items)))
+    figure.update_yaxes(tickvals=rows, ticktext=labels, range=[len(items) - 0.5, -0.5], showgrid=False, zeroline=False)
+    return Picture(figure, _metrics_summary(items))
+
+
 def peaks(rows: Sequence[ReadingRow], limit: int) -> Sequence[ReadingRow]:
     """At most ``limit`` rows, the strongest of each run of neighbours, in order."""
     if len(rows) <= limit:
@@ -169,9 +206,53 @@ def strongest(readings: Sequence[ReadingRow]) -> Mapping[str, Sequence[ReadingRo
     return by_detector
 
 
+def line_of_detector(detectors: Collection[str]) -> dict[str, int]:
+    """Which colour and dash each detector's line has: the same on every page for those that are known."""
+    known = {name: index for index, name in enumerate(DETECTORS)}
+    others = (name for name in sorted(detectors) if name not in known)
+    return {**known, **{name: index for index, name in enumerate(others, len(known))}}
+
+
 def way_to_alarm(row: ReadingRow) -> float:
     """Log evidence / log threshold; 1 is an alarm, below 0 counts as 0."""
     return max(_finite(row.log_evidence) / row.log_threshold, 0.0) if row.log_threshold > 0 else 0.0
+
+
+def _values(item: Metric) -> list[float]:
+    intervals = [part for part in (item.estimated, item.measured) if part is not None]
+    single = [item.reference] if item.reference is not None else []
+    return single + [value for part in intervals for value in (part.low, part.value, part.high)]
+
+
+def _add_intervals(
+    figure: go.Figure,
+    labels: Sequence[str],
+    found: Sequence[Interval | None],
+    name: str,
+    offset: float,
+    marker: Mapping[str, Any],
+) -> None:
+    rows = [(i, item) for i, item in enumerate(found) if item is not None]
+    if not rows:
+        return
+    figure.add_scatter(
+        x=[item.value for _, item in rows],
+        y=[index + offset for index, _ in rows],
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": [item.high - item.value for _, item in rows],
+            "arrayminus": [item.value - item.low for _, item in rows],
+            "color": marker["color"],
+            "thickness": 1.5,
+            "width": 4,
+        },
+        name=name,
+        mode="markers",
+        marker=dict(marker),
+        customdata=[[labels[index], words.number(item.low), words.number(item.high)] for index, item in rows],
+        hovertemplate="%{customdata[0]}: %{x:.3g} (%{customdata[1]} to %{customdata[2]})<extra>" + name + "</extra>",
+    )
 
 
 def _time_figure(scheme: Scheme, y_title: str, spans: Sequence[Span]) -> go.Figure:
@@ -279,6 +360,21 @@ def _detectors_summary(by_detector: Mapping[str, Sequence[ReadingRow]]) -> str:
         latest, peak = way_to_alarm(rows[-1]), max(way_to_alarm(row) for row in rows)
         parts.append(f"{words.clean(detector, 40)} is {latest:.0%} of the way to an alarm (peak {peak:.0%})")
     return "; ".join(parts) + "."
+
+
+def _metrics_summary(items: Sequence[Metric]) -> str:
+    """The metric that is furthest from its reference, by what labels show if they came, else by the estimate."""
+    latest = [(item, item.measured or item.estimated) for item in items]
+    told = [(item, now) for item, now in latest if now is not None and item.reference is not None]
+    if not told:
+        return "There is nothing in the reference to compare with."
+    item, now = max(told, key=lambda pair: abs(pair[1].value - (pair[0].reference or 0.0)))
+    how = "measured" if item.measured is not None else "estimated"
+    return (
+        f"{words.clean(item.name, 60).replace('_', ' ').capitalize()} is {how} at {words.number(now.value)} "
+        f"({words.number(now.low)} to {words.number(now.high)}); in the reference it was "
+        f"{words.number(item.reference or 0.0)}."
+    )
 
 
 def _comparison_summary(data: Comparison, before: str, now: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,6 +23,13 @@ from monitor.queries import OverviewRow, Queries
 MAX_NAME = 80
 MAX_NOTE = 2_000
 _STALE_S = 120.0
+_DONE: Mapping[str, str] = {
+    "acknowledge": "Acknowledged",
+    "resolve": "Resolved",
+    "false_alarm": "Marked as false and resolved:",
+    "real": "Marked as real:",
+    "unmark": "Took back the mark on",
+}
 _KEYS = (
     ("g o", "Overview"),
     ("g a", "Alerts"),
@@ -94,7 +101,9 @@ def act(actions: AlertActions, request: Mapping[str, Any], by: str, note: str) -
     name = words.clean(by.strip(), MAX_NAME)
     if not name:
         return "Say who you are: the name is written into the alert's history."
-    does = actions.resolve if request.get("action") == "resolve" else actions.acknowledge
+    does = _deeds(actions).get(str(request.get("action")))
+    if does is None:
+        return "This page is of another version; reload it and try again."
     failed = []
     for alert_id in list(request.get("ids") or [])[:1_000]:
         try:
@@ -104,6 +113,17 @@ def act(actions: AlertActions, request: Mapping[str, Any], by: str, note: str) -
         except VedetteError as error:
             failed.append(words.clean(error, 300))
     return "; ".join(failed[:3]) or None
+
+
+def _deeds(actions: AlertActions) -> Mapping[str, Callable[[str, str, str], object]]:
+    """What each word of the dialog does with an alert, a name and a note."""
+    return {
+        "acknowledge": actions.acknowledge,
+        "resolve": actions.resolve,
+        "false_alarm": actions.dismiss,
+        "real": lambda alert_id, by, note: actions.mark(alert_id, "real", by, note),
+        "unmark": lambda alert_id, by, note: actions.mark(alert_id, None, by, note),
+    }
 
 
 def _register_routing(app: Dash) -> None:
@@ -182,8 +202,7 @@ def _register_action(app: Dash, actions: AlertActions) -> None:
         error = await run_in_threadpool(act, actions, request, by or "", note or "")
         if error is not None:
             return no_update, error, no_update, (revision or 0) + 1, no_update
-        done = "Resolved" if request.get("action") == "resolve" else "Acknowledged"
-        said = f"{done} {words.plural(len(request.get('ids') or []), 'alert')}"
+        said = f"{_DONE[request['action']]} {words.plural(len(request.get('ids') or []), 'alert')}"
         return False, None, (by or "").strip(), (revision or 0) + 1, said
 
 

@@ -39,7 +39,10 @@ class ModelRow:
 
 @dataclass(frozen=True, slots=True)
 class AlertRow:
-    """One incident, as in the alert list and at the head of its page."""
+    """One incident, as in the alert list and at the head of its page.
+
+    ``verdict`` is what a person says it was: false_alarm, real, or None while nobody has said.
+    """
 
     id: str
     model: str
@@ -65,6 +68,9 @@ class AlertRow:
     detail: Mapping[str, Any]
     acknowledged_by: str | None
     acknowledged_at: datetime | None
+    verdict: str | None
+    verdict_by: str | None
+    verdict_at: datetime | None
     created_at: datetime
 
 
@@ -151,15 +157,53 @@ class DeadLetterRow:
 
 
 @dataclass(frozen=True, slots=True)
+class DetectorLedgerRow:
+    """One detector's part of a ledger: what its share of the budget allows, and what it spent.
+
+    ``share`` is 0 for a detector that raised alerts and watches this model no more.
+    """
+
+    detector: str
+    share: float
+    allowed: float
+    alerts: int
+    false_alarms: int
+    real: int
+    unmarked: int
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRow:
+    """The alarm budget over one stretch of a model's event time: false alarms allowed against those spent.
+
+    An alert is spent once a person marks it a false alarm; ``unmarked`` ones nobody has judged yet. The rate is a week
+    of watched time, with its exact 95 % Poisson interval; all three are None where nothing was watched.
+    """
+
+    since: datetime
+    until: datetime
+    watched_s: float
+    allowed: float
+    alerts: int
+    false_alarms: int
+    real: int
+    unmarked: int
+    false_alarms_per_week: float | None
+    false_alarms_per_week_low: float | None
+    false_alarms_per_week_high: float | None
+    detectors: Sequence[DetectorLedgerRow]
+
+
+@dataclass(frozen=True, slots=True)
 class BudgetRow:
-    """The alarm budget of one model version against what happened."""
+    """The alarm budget of one model version, how its detectors share it, and what came of it."""
 
     model: str
     version: str
     alarms_per_week: float
     shares: Mapping[str, float]
-    alerts_last_week: int
-    watched_s: float
+    last_week: LedgerRow
+    last_4_weeks: LedgerRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,13 +230,17 @@ class Page(Generic[Row]):
 
 @dataclass(frozen=True, slots=True)
 class AlertFilter:
-    """Which alerts; an empty tuple means any. ``search`` matches model, subject, title and reason."""
+    """Which alerts; an empty tuple means any. ``search`` matches model, subject, title and reason.
+
+    ``verdict`` holds false_alarm, real, or none for alerts that nobody has judged.
+    """
 
     model: tuple[str, ...] = ()
     kind: tuple[str, ...] = ()
     status: tuple[str, ...] = ()
     severity: tuple[str, ...] = ()
     search: str = ""
+    verdict: tuple[str, ...] = ()
 
 
 class Queries(Protocol):

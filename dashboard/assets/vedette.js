@@ -86,6 +86,33 @@
     });
   }, 1000);
 
+  // ---- what people may do to alerts ----
+
+  const deeds = {
+    acknowledge: {
+      title: "Acknowledge %",
+      text: "Acknowledging says that somebody is on it. The alert stays listed until it resolves.",
+    },
+    resolve: {
+      title: "Resolve %",
+      text: "Resolving closes the incident. If its cause is still there, a new alert opens at the next alarm.",
+    },
+    false_alarm: {
+      title: "Mark % as a false alarm",
+      text:
+        "Nothing was wrong that is worth an alert. It is resolved, and counts against the model's alarm budget. " +
+        "If the same goes on, a new alert opens at the next alarm.",
+    },
+    real: {
+      title: "Mark % as real",
+      text: "The alert was right. This is for the record and the alarm budget; the alert itself stays as it is.",
+    },
+    unmark: {
+      title: "Take back the mark on %",
+      text: "The alert counts as not judged again. A resolved alert stays resolved.",
+    },
+  };
+
   // ---- callbacks --------------------------------------------------------------------------------------------------
 
   window.dash_clientside = Object.assign({}, window.dash_clientside, {
@@ -118,19 +145,16 @@
         const ids = (targets || []).find((list) => list && list.length) || [];
         if (!cause || !cause.value || !ids.length) return Array(7).fill(keep());
         const action = JSON.parse(cause.prop_id.slice(0, cause.prop_id.lastIndexOf("."))).action;
-        const resolving = action === "resolve";
-        const text = resolving
-          ? "Resolving closes the incident. If its cause is still there, a new alert opens at the next alarm."
-          : "Acknowledging says that somebody is on it. The alert stays listed until it resolves.";
-        const title = `${resolving ? "Resolve" : "Acknowledge"} ${plural(ids.length, "alert")}`;
-        return [{ action, ids, at: Date.now() }, true, title, text, person || "", "", null];
+        const { title, text } = deeds[action];
+        const heading = title.replace("%", plural(ids.length, "alert"));
+        return [{ action, ids, at: Date.now() }, true, heading, text, person || "", "", null];
       },
 
       closeDialog(clicks) {
         return clicks ? false : keep();
       },
 
-      filtersToAddress(status, severity, kind, model, search) {
+      filtersToAddress(status, severity, kind, model, search, verdict) {
         if (window.location.pathname !== "/alerts") return;
         rewriteAddress((query) => {
           const set = (name, value) => (value ? query.set(name, value) : query.delete(name));
@@ -138,6 +162,7 @@
           set("severity", (severity || []).join(","));
           set("kind", (kind || []).join(","));
           set("q", search);
+          set("verdict", verdict);
           query.delete("model");
           (model || []).forEach((name) => query.append("model", name));
         });
@@ -248,9 +273,7 @@
         { className: `pill pill-${props.value}` },
         props.value.charAt(0).toUpperCase() + props.value.slice(1),
       ),
-      props.value === "acknowledged" && props.data.by
-        ? element("div", { className: "cell-reason" }, `by ${props.data.by}`)
-        : null,
+      props.data.under ? element("div", { className: "cell-reason" }, props.data.under) : null,
     );
 
   cells.AgeCell = (props) =>

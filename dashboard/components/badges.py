@@ -20,6 +20,9 @@ KIND_WORDS = {
     "performance": "Performance",
     "pipeline": "Pipeline",
 }
+DETECTOR_WORDS = {**KIND_WORDS, "joint": "Joint drift"}
+"""Most detectors are named after the kind of alert they raise."""
+VERDICT_WORDS = {"false_alarm": "False alarm", "real": "Real"}
 MODEL_STATUS_WORDS = {
     "warming": "No reference yet",
     "ok": "All good",
@@ -50,6 +53,20 @@ def kind(name: str) -> html.Span:
 
 def kind_words(name: str) -> str:
     return KIND_WORDS.get(name, words.clean(name, 30))
+
+
+def detector_words(name: str) -> str:
+    return DETECTOR_WORDS.get(name, words.clean(name, 40))
+
+
+def verdict(name: str) -> html.Span:
+    """What a person says an alert was."""
+    known = name if name in VERDICT_WORDS else "real"
+    return html.Span(verdict_words(name), className=f"pill pill-{known.replace('_', '-')}")
+
+
+def verdict_words(name: str) -> str:
+    return VERDICT_WORDS.get(name, words.clean(name, 20))
 
 
 def model_status(name: str) -> html.Span:

@@ -9,8 +9,8 @@ import dash_mantine_components as dmc
 from dash import html
 
 from dashboard import figures, words
-from dashboard.components import charts, panels
-from dashboard.detail import Column, Comparison, Coordinate, Detail, Head, StrangeClient, StrangeEvent
+from dashboard.components import charts, health, movement, panels
+from dashboard.detail import Comparison, Coordinate, Detail, Head, StrangeClient, StrangeEvent
 from dashboard.theme import Scheme
 
 MAX_COLUMNS = 8
@@ -21,7 +21,11 @@ _LOG10_FULL = 12.0
 def pictures(detail: Detail, scheme: Scheme) -> list[Any]:
     """Everything in ``detail`` that has a picture, as panels in a sensible order."""
     sections = [
-        _columns(detail, scheme),
+        movement.causes(detail),
+        health.metrics(detail, scheme),
+        health.confusion(detail),
+        health.checks(detail),
+        movement.columns(detail, scheme),
         _strangeness(detail, scheme),
         _heads(detail.heads, detail.calibration),
         _coordinates(detail.coordinates),
@@ -36,40 +40,6 @@ def context(detail: Detail) -> list[Any]:
     """What else could explain it, and what it is called elsewhere."""
     sections = [_benign(detail.benign_explanations), _techniques(detail)]
     return [section for section in sections if section is not None]
-
-
-def _columns(detail: Detail, scheme: Scheme) -> Any:
-    if not detail.columns:
-        return None
-    ordered = sorted(detail.columns, key=lambda item: -(item.evidence_share or 0.0))[:MAX_COLUMNS]
-    aside = f"{words.count(detail.n_events)} events in this reading" if detail.n_events is not None else None
-    return panels.panel(
-        "What moved", html.Div([_column(item, scheme) for item in ordered], className="pictures"), aside
-    )
-
-
-def _column(item: Column, scheme: Scheme) -> html.Div:
-    numbers = [
-        ("shift", _shift(item)),
-        ("moved", words.percent(item.share_moved) if item.share_moved is not None else ""),
-        ("PSI", words.number(item.psi) if item.psi is not None else ""),
-        ("of the evidence", words.percent(item.evidence_share) if item.evidence_share is not None else ""),
-    ]
-    chips = [html.Span([html.Strong(value), f" {name}"], className="chip") for name, value in numbers if value]
-    role = html.Span(words.clean(item.role, 20), className="pill pill-kind") if item.role else None
-    head = html.Div(
-        [html.H3(words.clean(item.name, 80), title=words.clean(item.name, 400)), role], className="picture-head"
-    )
-    picture = None
-    if item.comparison is not None:
-        picture = charts.still(figures.comparison(item.comparison, "reference", "now", scheme), 190)
-    return html.Div([head, html.Div(chips, className="chips-line"), picture], className="picture-card")
-
-
-def _shift(item: Column) -> str:
-    if item.effect is None or item.effect_unit.startswith("share"):
-        return ""
-    return f"{item.effect:+.3g} {words.clean(item.effect_unit, 30)}"
 
 
 def _strangeness(detail: Detail, scheme: Scheme) -> Any:

@@ -12,6 +12,7 @@ from dashboard import words
 from dashboard.components import badges, panels
 from monitor.queries import DeliveryRow, TransitionRow
 
+_TONES = {"resolved": "ok", "marked_false_alarm": "info", "marked_real": "info", "unmarked": "info"}
 _DELIVERY_SHAPES = {"delivered": "ok", "owed": "warming", "dead": "critical"}
 _DELIVERY_WORDS = {"delivered": "Delivered", "owed": "Owed", "dead": "Given up"}
 
@@ -27,13 +28,13 @@ def transitions(rows: Sequence[TransitionRow], now: datetime) -> Any:
 def _transition(row: TransitionRow, now: datetime) -> html.Li:
     note = html.Div(words.clean(row.note, 2_000), className="note") if row.note else None
     by = html.Span([" by ", html.Strong(words.clean(row.actor, 80))]) if row.actor else None
-    tone = "ok" if row.transition == "resolved" else row.severity
+    tone = _TONES.get(row.transition, row.severity)
     return html.Li(
         [
             badges.shape(tone),
             html.Div(
                 [
-                    html.Div([html.Strong(words.clean(row.transition, 40).capitalize()), by]),
+                    html.Div([html.Strong(words.clean(row.transition, 40).replace("_", " ").capitalize()), by]),
                     html.Div(badges.when(row.created_at, now), className="dim"),
                     note,
                 ]

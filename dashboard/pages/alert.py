@@ -28,6 +28,11 @@ _PARTS = (
     ("alert-deliveries", "children"),
     ("alert-actions", "hidden"),
     ("alert-acknowledge", "hidden"),
+    ("alert-resolve", "hidden"),
+    ("alert-marks", "hidden"),
+    ("alert-false-alarm", "hidden"),
+    ("alert-real", "hidden"),
+    ("alert-unmark", "hidden"),
     ("alert-chart-box", "hidden"),
     *charts.parts("alert-evidence"),
 )
@@ -110,12 +115,24 @@ def render(queries: Queries, tick: live.Tick, chosen: str, alert_id: str, now: d
         "alert-context": evidence.context(detail),
         "alert-history": history.transitions(queries.transitions(row.id), now),
         "alert-deliveries": history.deliveries(queries.deliveries(row.id), now),
-        "alert-actions": row.status == "resolved",
-        "alert-acknowledge": row.status != "open",
+        **_hidden(row),
         "alert-chart-box": row.log_threshold <= 0,
         **charts.fill(
             "alert-evidence", figures.alert_evidence(readings, row.log_threshold, [span], tick.scheme), chosen
         ),
+    }
+
+
+def _hidden(row: AlertRow) -> dict[str, bool]:
+    """Which actions make no sense now; what the pipeline says is a fact, and no verdict on it counts."""
+    return {
+        "alert-actions": False,
+        "alert-acknowledge": row.status != "open",
+        "alert-resolve": row.status == "resolved",
+        "alert-marks": row.kind == "pipeline",
+        "alert-false-alarm": row.verdict == "false_alarm",
+        "alert-real": row.verdict == "real",
+        "alert-unmark": row.verdict is None,
     }
 
 
@@ -139,13 +156,26 @@ def of_alert(readings: Sequence[ReadingRow], row: AlertRow) -> Sequence[ReadingR
 
 
 def _actions() -> html.Div:
-    def button(text: str, action: str, variant: str) -> dmc.Button:
-        return dmc.Button(text, id={"role": "act", "action": action}, size="sm", variant=variant)
+    def button(text: str, action: str, variant: str) -> html.Span:
+        acting = dmc.Button(text, id={"role": "act", "action": action}, size="sm", variant=variant)
+        return html.Span(acting, id=f"alert-{action.replace('_', '-')}")
 
+    marks = [
+        button("False alarm", "false_alarm", "default"),
+        button("Real", "real", "default"),
+        button("Take back", "unmark", "subtle"),
+    ]
     return html.Div(
         [
-            html.Span(button("Acknowledge", "acknowledge", "filled"), id="alert-acknowledge"),
+            html.Div(
+                [html.Span("Was this alert right?", className="dim"), *marks],
+                id="alert-marks",
+                className="marks",
+                role="group",
+                **aria(label="Was this alert right?"),
+            ),
             button("Resolve", "resolve", "default"),
+            button("Acknowledge", "acknowledge", "filled"),
         ],
         id="alert-actions",
         className="actions",
@@ -155,18 +185,13 @@ def _actions() -> html.Div:
 
 def _head(row: AlertRow, now: datetime) -> html.Div:
     signs = [badges.severity(row.severity), badges.alert_status(row.status), badges.kind(row.kind)]
-    acknowledged = []
+    said = []
     if row.acknowledged_by and row.status == "acknowledged":
-        acknowledged = [
-            html.Span(
-                [
-                    "Acknowledged by ",
-                    html.Strong(words.clean(row.acknowledged_by, 80)),
-                    " ",
-                    badges.when(row.acknowledged_at, now),
-                ]
-            )
-        ]
+        said.append(_by("Acknowledged by ", row.acknowledged_by, row.acknowledged_at, now))
+    if row.verdict:
+        signs.append(badges.verdict(row.verdict))
+        what = "Marked a false alarm by " if row.verdict == "false_alarm" else "Marked real by "
+        said.append(_by(what, row.verdict_by or "somebody", row.verdict_at, now))
     return html.Div(
         [
             html.Div(signs, className="signs"),
@@ -176,13 +201,17 @@ def _head(row: AlertRow, now: datetime) -> html.Div:
                     html.Span(["on ", _model(row)]),
                     html.Span(["about ", badges.subject(row.subject_type, row.subject_id, row.members)]),
                     html.Span(["raised ", badges.when(row.created_at, now)]),
-                    *acknowledged,
+                    *said,
                 ],
                 className="byline",
             ),
         ],
         className="alert-head",
     )
+
+
+def _by(what: str, who: str, at: datetime | None, now: datetime) -> html.Span:
+    return html.Span([what, html.Strong(words.clean(who, 80)), " ", badges.when(at, now)])
 
 
 def _model(row: AlertRow) -> Any:
@@ -231,7 +260,7 @@ def _side(row: AlertRow, detail: Detail) -> Any:
     if detail.family:
         pairs.append(("Pattern", words.clean(detail.family, 120)))
     times = (
-        ("Began", row.onset_at),
+        ("Began", detail.onset or row.onset_at),
         ("Alarmed", row.opened_at),
         ("Last seen", row.last_seen_at),
         ("Resolved", row.resolved_at),
@@ -261,7 +290,6 @@ def _missing() -> dict[str, Any]:
         **values,
         "alert-head": lost,
         "alert-actions": True,
-        "alert-acknowledge": True,
         "alert-chart-box": True,
         **charts.fill("alert-evidence", blank),
     }

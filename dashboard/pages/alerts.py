@@ -16,6 +16,7 @@ from monitor.queries import AlertFilter, AlertRow, Page, Queries
 
 MAX_ROWS = 1_000
 MAX_SEARCH = 200
+VERDICTS: Mapping[str, str] = {"none": "Not judged", **badges.VERDICT_WORDS}
 SEVERITIES = ("critical", "warning", "info")
 VIEWS: Mapping[str, tuple[str, ...]] = {
     "unresolved": ("open", "acknowledged"),
@@ -30,6 +31,7 @@ _CONTROLS = (
     ("alerts-kind", "value"),
     ("alerts-model", "value"),
     ("alerts-search", "value"),
+    ("alerts-verdict", "value"),
 )
 
 
@@ -47,6 +49,7 @@ def layout(route: routing.Route) -> html.Div:
                     html.Span(id="alerts-selected", className="dim"),
                     _button("Acknowledge", "acknowledge", "filled"),
                     _button("Resolve", "resolve", "default"),
+                    _button("False alarm", "false_alarm", "default"),
                 ],
                 id="alerts-toolbar",
                 className="toolbar",
@@ -93,6 +96,7 @@ def read_filter(
     kind: Sequence[str] | None,
     model: Sequence[str] | None,
     search: str | None,
+    verdict: str | None = None,
 ) -> AlertFilter:
     """The filter that the controls say; words that are none of ours are ignored."""
     return AlertFilter(
@@ -101,6 +105,7 @@ def read_filter(
         kind=tuple(item for item in kind or () if item in badges.KIND_WORDS),
         model=tuple(model or ()),
         search=(search or "").strip()[:MAX_SEARCH],
+        verdict=(verdict,) if verdict and verdict in VERDICTS else (),
     )
 
 
@@ -131,8 +136,15 @@ def grid_row(row: AlertRow) -> dict[str, Any]:
         "subject": badges.subject(row.subject_type, row.subject_id, row.members),
         "status": row.status,
         "raised": row.created_at.isoformat(),
-        "by": words.clean(row.acknowledged_by or "", 60),
+        "under": _under_status(row),
     }
+
+
+def _under_status(row: AlertRow) -> str:
+    """What a person said of it, else who is on it."""
+    if row.verdict:
+        return badges.verdict_words(row.verdict).lower()
+    return f"by {words.clean(row.acknowledged_by, 60)}" if row.status == "acknowledged" and row.acknowledged_by else ""
 
 
 def _count(page: Page[AlertRow]) -> str:
@@ -163,6 +175,7 @@ def _filters(route: routing.Route) -> html.Div:
         )
         for name in SEVERITIES
     ]
+    verdict = route.one("verdict")
     models = list(route.query.get("model", ()))
     return html.Div(
         [
@@ -192,6 +205,16 @@ def _filters(route: routing.Route) -> html.Div:
                 clearable=True,
                 className="filter-select",
                 **aria(label="Kind"),
+            ),
+            dmc.Select(
+                id="alerts-verdict",
+                value=verdict if verdict in VERDICTS else None,
+                data=[{"value": name, "label": label} for name, label in VERDICTS.items()],
+                placeholder="Any verdict",
+                size="xs",
+                clearable=True,
+                className="filter-verdict",
+                **aria(label="Verdict"),
             ),
             dmc.MultiSelect(
                 id="alerts-model",

@@ -10,9 +10,9 @@ import dash_mantine_components as dmc
 from dash import Dash, Input, dcc, html
 
 from dashboard import figures, live, routing, words
-from dashboard.components import badges, charts, panels, states
+from dashboard.components import badges, charts, ledger, panels, states
 from dashboard.components.accessibility import aria
-from monitor.queries import AlertFilter, AlertRow, BudgetRow, ModelRow, Queries, ReadingRow
+from monitor.queries import AlertFilter, AlertRow, BudgetRow, LedgerRow, ModelRow, Queries, ReadingRow
 
 RANGES: Mapping[str, str] = {"1h": "1 h", "6h": "6 h", "1d": "1 d", "7d": "7 d", "30d": "30 d", "all": "All"}
 _WIDTHS = {
@@ -122,15 +122,16 @@ def render(
         return _missing(name, version)
     alerts = queries.alerts(AlertFilter(model=(name,)), limit=200).rows
     own = [item for item in alerts if item.version == row.version]
+    budget = queries.budget(row.model, row.version)
     return {
         "model-head": _head(row, now),
-        "model-tiles": _tiles(row, queries.budget(row.model, row.version), own),
+        "model-tiles": _tiles(row, budget, own),
         "model-version.data": [
             {"value": item.version or " ", "label": badges.version(item.version)} for item in versions
         ],
         "model-version.value": row.version or " ",
         "model-incidents": _incidents(own, now),
-        "model-budget": _budget(queries.budget(row.model, row.version)),
+        "model-budget": ledger.panel(budget) if budget is not None else None,
         "model-reference": _reference(row, queries.reference_summary(row.model, row.version)),
         **_charts(queries, row, own, chosen, tick, now),
     }
@@ -195,7 +196,8 @@ def _head(row: ModelRow, now: datetime) -> html.Div:
 def _tiles(row: ModelRow, budget: BudgetRow | None, alerts: Sequence[AlertRow]) -> Sequence[Any]:
     unresolved = [item for item in alerts if item.status != "resolved"]
     gravest = next((s for s in ("critical", "warning", "info") if any(item.severity == s for item in unresolved)), "")
-    watched = words.duration(budget.watched_s) if budget is not None else "–"
+    week = budget.last_week if budget is not None else None
+    watched = words.duration(week.watched_s) if week is not None else "–"
     allowed = f"{words.number(budget.alarms_per_week)} a week" if budget is not None else "–"
     return [
         panels.tile("Unresolved alerts", words.count(row.open_alerts), "of this version", gravest),
@@ -206,10 +208,16 @@ def _tiles(row: ModelRow, budget: BudgetRow | None, alerts: Sequence[AlertRow]) 
         panels.tile("False alarms allowed", allowed, "over all detectors together"),
         panels.tile(
             "Alerts, last week",
-            words.count(budget.alerts_last_week) if budget is not None else "–",
-            "true and false together",
+            words.count(week.alerts) if week is not None else "–",
+            _judged(week) if week is not None else "",
         ),
     ]
+
+
+def _judged(week: LedgerRow) -> str:
+    """What people say of a week's alerts."""
+    marks = ((week.false_alarms, "false"), (week.real, "real"), (week.unmarked, "not judged yet"))
+    return ", ".join(f"{words.count(number)} {word}" for number, word in marks if number) or "none was raised"
 
 
 def _incidents(rows: Sequence[AlertRow], now: datetime) -> Any:
@@ -220,7 +228,7 @@ def _incidents(rows: Sequence[AlertRow], now: datetime) -> Any:
             badges.severity(row.severity),
             panels.link(words.clean(row.title, 120), routing.alert_path(row.id), "row-link strong"),
             badges.kind_words(row.kind),
-            badges.alert_status(row.status),
+            html.Span([badges.alert_status(row.status), " ", badges.verdict(row.verdict) if row.verdict else None]),
             badges.when(row.created_at, now),
         )
         for row in sorted(rows, key=lambda row: (row.status == "resolved", -row.opened_at.timestamp()))[:MAX_INCIDENTS]
@@ -256,26 +264,6 @@ def _waiting(row: ModelRow) -> Any:
         text = "Events are being read. The first readings come once a whole pane of them has passed."
         return panels.panel("Readings", states.nothing_yet("No readings yet", text))
     return None
-
-
-def _budget(budget: BudgetRow | None) -> Any:
-    if budget is None:
-        return None
-    shares = [
-        html.Li(
-            [
-                html.Span(badges.kind_words(kind)),
-                html.Span(f"{words.number(share * budget.alarms_per_week)} a week"),
-                panels.meter(share),
-            ]
-        )
-        for kind, share in sorted(budget.shares.items(), key=lambda item: -item[1])
-    ]
-    weeks = budget.watched_s / (7 * 86_400)
-    expected, watched = words.number(budget.alarms_per_week * weeks), words.duration(budget.watched_s)
-    came = words.plural(budget.alerts_last_week, "alert")
-    said = f"Last week {watched} of events were watched: at most {expected} false alarms are expected; {came} came."
-    return panels.panel("Alarm budget", [html.Ul(shares, className="shares"), html.P(said, className="dim")])
 
 
 def _reference(row: ModelRow, summary: Mapping[str, Any] | None) -> Any:

@@ -4,7 +4,8 @@ An alarm opens an incident or counts towards the open one; severity only rises w
 itself once its last alarm is an hour old, an attack's a day, and its latest panes were all quiet, that is without a
 word of its subject or with evidence a hundredfold below the alarm line: between that and the alarm line nothing
 happens, so evidence that hovers around the line does not flap, nor does a client that comes and goes. An alarm soon
-after that reopens the same alert. What a person has resolved stays resolved: an alarm that goes on opens a new alert.
+after that reopens the same alert. What a person has resolved, or called a false alarm once it was resolved, stays
+resolved: an alarm that goes on opens a new alert.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from monitor.alerting.incident import (
     Status,
     Transition,
     TransitionKind,
+    Verdict,
     alert_id,
     identity_of,
 )
@@ -41,6 +43,11 @@ FEWEST_WIDE_PANES = 3
 """Quiet panes in a row that it takes however wide they are, if the policy does not ask for fewer."""
 _ATTACKS = frozenset({Kind.EXTRACTION, Kind.EVASION})
 _GRAVITY = {Severity.INFO: 0, Severity.WARNING: 1, Severity.CRITICAL: 2}
+_MARKED = {
+    Verdict.FALSE_ALARM: TransitionKind.MARKED_FALSE_ALARM,
+    Verdict.REAL: TransitionKind.MARKED_REAL,
+    None: TransitionKind.UNMARKED,
+}
 
 
 class Decision(StrEnum):
@@ -190,6 +197,19 @@ def resolve(incident: Incident, by: str, note: str) -> Change:
     return _by_person(resolved, TransitionKind.RESOLVED, by, note)
 
 
+def mark(incident: Incident, verdict: Verdict | None, by: str, note: str, now: datetime) -> Change:
+    """A person says what the alert was, whatever its state; None takes back what was said.
+
+    Raises:
+        Conflict: that is what it is marked already.
+    """
+    if incident.verdict is verdict:
+        stands = f"already marked {verdict.value} by {incident.verdict_by}" if verdict else "not marked"
+        raise Conflict(f"alert {incident.id} is {stands}; reload it to see its state")
+    said = {"verdict_by": _actor(by), "verdict_at": now} if verdict else {"verdict_by": None, "verdict_at": None}
+    return _by_person(replace(incident, verdict=verdict, **said), _MARKED[verdict], by, note)
+
+
 def _open(reading: Reading, pane: PaneRef, now: datetime) -> Outcome:
     identity = identity_of(reading)
     subject = _subject(reading)
@@ -209,6 +229,9 @@ def _open(reading: Reading, pane: PaneRef, now: datetime) -> Outcome:
         quiet_panes=0,
         acknowledged_by=None,
         acknowledged_at=None,
+        verdict=None,
+        verdict_by=None,
+        verdict_at=None,
         created_at=now,
         transitions_total=0,
         **_facts(reading, subject),
@@ -225,7 +248,7 @@ def _apply_to_resolved(
     if pane.end <= resolved_at:
         return Outcome(Decision.REPEATED, incident)
     window = timedelta(seconds=policy.reopen_within_s_of(incident.kind))
-    if incident.resolved_by_person or pane.end - resolved_at > window:
+    if incident.settled or pane.end - resolved_at > window:
         return _open(reading, pane, now)
     back = replace(
         _seen(incident, reading, pane),

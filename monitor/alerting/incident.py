@@ -25,6 +25,13 @@ class Status(StrEnum):
     RESOLVED = "resolved"
 
 
+class Verdict(StrEnum):
+    """What a person says an alert was, for the record and the alarm budget; it changes nobody's duty."""
+
+    FALSE_ALARM = "false_alarm"
+    REAL = "real"
+
+
 class TransitionKind(StrEnum):
     """What happened to an alert; closed set, part of the public contract."""
 
@@ -33,6 +40,9 @@ class TransitionKind(StrEnum):
     ACKNOWLEDGED = "acknowledged"
     RESOLVED = "resolved"
     REOPENED = "reopened"
+    MARKED_FALSE_ALARM = "marked_false_alarm"
+    MARKED_REAL = "marked_real"
+    UNMARKED = "unmarked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +64,9 @@ class PaneRef:
 class Incident:
     """One alert, as the table ``alerts`` holds it.
 
-    ``opened_at``, ``last_seen_at``, ``resolved_at`` and ``onset_at`` are event time; ``acknowledged_at`` and
-    ``created_at`` are wall clock. ``transitions_total`` is the sequence number of the latest transition.
+    ``opened_at``, ``last_seen_at``, ``resolved_at`` and ``onset_at`` are event time; ``acknowledged_at``,
+    ``verdict_at`` and ``created_at`` are wall clock. ``transitions_total`` is the sequence number of the latest
+    transition.
     """
 
     id: str
@@ -81,6 +92,9 @@ class Incident:
     detail: Mapping[str, Any]
     acknowledged_by: str | None
     acknowledged_at: datetime | None
+    verdict: Verdict | None
+    verdict_by: str | None
+    verdict_at: datetime | None
     created_at: datetime
     transitions_total: int
 
@@ -92,6 +106,12 @@ class Incident:
     def resolved_by_person(self) -> bool:
         """A person resolves what was last seen; Vedette resolves only panes later."""
         return self.resolved_at is not None and self.resolved_at <= self.last_seen_at
+
+    @property
+    def settled(self) -> bool:
+        """A person is done with it: resolved it, or called it a false alarm once it was. It does not come back."""
+        closed = self.status is Status.RESOLVED
+        return closed and (self.resolved_by_person or self.verdict is Verdict.FALSE_ALARM)
 
 
 @dataclass(frozen=True, slots=True)

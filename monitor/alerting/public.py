@@ -89,6 +89,12 @@ def summary_of(change: Change) -> str:
             return f"Acknowledged by {by}"
         case TransitionKind.RESOLVED:
             return f"Resolved by {by}"
+        case TransitionKind.MARKED_FALSE_ALARM:
+            return f"Marked as a false alarm by {by}"
+        case TransitionKind.MARKED_REAL:
+            return f"Marked as real by {by}"
+        case TransitionKind.UNMARKED:
+            return f"Mark taken back by {by}"
 
 
 def rfc3339(instant: datetime) -> str:

@@ -11,6 +11,7 @@ from monitor.alerting.incident import Change, TransitionKind
 from monitor.config import DestinationSettings, Severity
 
 _NEWS = (TransitionKind.OPENED, TransitionKind.ESCALATED, TransitionKind.REOPENED)
+_MARKS = (TransitionKind.MARKED_FALSE_ALARM, TransitionKind.MARKED_REAL, TransitionKind.UNMARKED)
 
 
 class Routing(StrEnum):
@@ -22,6 +23,8 @@ class Routing(StrEnum):
     NEVER_TOLD = "never_told"
     """News of an alert that the destination was never told of would only puzzle."""
     RESOLVES_OFF = "resolves_off"
+    RECORD_ONLY = "record_only"
+    """What a person says an alert was is for the alarm budget; it is no reason to call anyone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,8 @@ def route(change: Change, to: Route, told: bool) -> Routing:
     Args:
         told: an earlier transition of the alert was owed to this destination.
     """
+    if change.transition.transition in _MARKS:
+        return Routing.RECORD_ONLY
     if to.kinds and change.incident.kind.value not in to.kinds:
         return Routing.OTHER_KIND
     if change.transition.transition in _NEWS:

@@ -42,6 +42,14 @@ class Decision(BaseModel, extra="forbid"):
     note: Text = Field(default="", examples=["a new upstream version; the owners know"])
 
 
+class Mark(Decision):
+    """What the alert was, who says so, and why."""
+
+    verdict: Annotated[
+        Literal["false_alarm", "real"] | None, Field(description="Null takes back what was said before.")
+    ]
+
+
 def alert_routes(queries: Queries, commands: Commands) -> APIRouter:
     router = APIRouter(tags=["alerts"])
 
@@ -51,6 +59,10 @@ def alert_routes(queries: Queries, commands: Commands) -> APIRouter:
         kind: Annotated[list[Kind] | None, Query(max_length=50)] = None,
         status: Annotated[list[Status] | None, Query(max_length=50)] = None,
         severity: Annotated[list[Severity] | None, Query(max_length=50)] = None,
+        verdict: Annotated[
+            list[Literal["false_alarm", "real", "none"]] | None,
+            Query(max_length=50, description="What people say it was; none where nobody has said."),
+        ] = None,
         search: Annotated[str, Query(max_length=200, description="In model, subject, title and reason.")] = "",
         limit: Limit = 100,
         cursor: Cursor = None,
@@ -62,6 +74,7 @@ def alert_routes(queries: Queries, commands: Commands) -> APIRouter:
             status=tuple(status or ()),
             severity=tuple(severity or ()),
             search=search,
+            verdict=tuple(verdict or ()),
         )
         page = queries.alerts(where, limit, cursor)
         return AlertPage(alerts=page.rows, next_cursor=page.next_cursor)
@@ -85,5 +98,22 @@ def alert_routes(queries: Queries, commands: Commands) -> APIRouter:
     def resolve(alert_id: AlertId, decision: Decision) -> AlertRow:
         """Close an alert by hand."""
         return commands.resolve(alert_id, decision.by, decision.note)
+
+    @router.post("/alerts/{alert_id}/mark", operation_id="markAlert")
+    def mark(alert_id: AlertId, mark: Mark) -> AlertRow:
+        """Say what an alert was, at any time, also long after it is resolved.
+
+        Marking is for the record and the alarm budget alone: it neither resolves an alert nor tells a destination. An
+        alert marked a false alarm and then resolved, by whomever, does not reopen; a further alarm is a new alert.
+        """
+        return commands.mark(alert_id, mark.verdict, mark.by, mark.note)
+
+    @router.post("/alerts/{alert_id}/dismiss", operation_id="dismissAlert")
+    def dismiss(alert_id: AlertId, decision: Decision) -> AlertRow:
+        """Call an alert a false alarm and be done with it: it is marked so and, unless it was, resolved.
+
+        Both happen or neither. Destinations hear that it is resolved, as if by hand.
+        """
+        return commands.dismiss(alert_id, decision.by, decision.note)
 
     return router

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 from monitor.queries import AlertRow
 
@@ -40,6 +40,24 @@ class Commands(Protocol):
         Raises:
             NotFound: no alert has this id.
             Conflict: it is resolved already.
+        """
+        ...
+
+    def mark(self, alert_id: str, verdict: Literal["false_alarm", "real"] | None, by: str, note: str) -> AlertRow:
+        """A person says what the alert was, whatever its state; None takes it back.
+
+        Raises:
+            NotFound: no alert has this id.
+            Conflict: that is what it is marked already.
+        """
+        ...
+
+    def dismiss(self, alert_id: str, by: str, note: str) -> AlertRow:
+        """A person calls the alert a false alarm and is done with it: marked, and resolved where it was not.
+
+        Raises:
+            NotFound: no alert has this id.
+            Conflict: it is resolved and marked a false alarm already.
         """
         ...
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from detectors.base import Level, Reading
 from monitor.alerting import book
 from monitor.alerting.book import BookPolicy, Decision, Outcome
-from monitor.alerting.incident import Change, Identity, Incident, PaneRef, Status, Transition
+from monitor.alerting.incident import Change, Identity, Incident, PaneRef, Status, Transition, Verdict
 from monitor.alerting.routing import Route
 from monitor.alerting.storable import storable_text
 from monitor.errors import NotFound
@@ -81,6 +81,42 @@ def resolve_alert(
         Conflict: it is resolved already.
     """
     return _save_change(conn, book.resolve(_known(conn, alert_id), by, note), routes, now)
+
+
+def mark_alert(
+    conn: sa.Connection,
+    alert_id: str,
+    verdict: Verdict | None,
+    by: str,
+    note: str,
+    routes: Sequence[Route],
+    now: datetime,
+) -> Change:
+    """A person says what the alert was; None takes it back.
+
+    Raises:
+        NotFound: no alert has this id.
+        Conflict: that is what it is marked already.
+    """
+    return _save_change(conn, book.mark(_known(conn, alert_id), verdict, by, note, now), routes, now)
+
+
+def dismiss_alert(
+    conn: sa.Connection, alert_id: str, by: str, note: str, routes: Sequence[Route], now: datetime
+) -> Change:
+    """A person calls the alert a false alarm and is done with it: marked, and resolved where it was not.
+
+    Raises:
+        NotFound: no alert has this id.
+        Conflict: it is resolved and marked a false alarm already.
+    """
+    known = _known(conn, alert_id)
+    if known.verdict is Verdict.FALSE_ALARM and known.status is not Status.RESOLVED:
+        return _save_change(conn, book.resolve(known, by, note), routes, now)
+    marked = _save_change(conn, book.mark(known, Verdict.FALSE_ALARM, by, note, now), routes, now)
+    if known.status is Status.RESOLVED:
+        return marked
+    return _save_change(conn, book.resolve(marked.incident, by, ""), routes, now)
 
 
 def load_incidents(conn: sa.Connection, model: str, version: str, resolved_after: datetime) -> Sequence[Incident]:

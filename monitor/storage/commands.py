@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import Literal
 
 import sqlalchemy as sa
 
+from monitor.alerting.incident import Verdict
 from monitor.alerting.routing import Route
 from monitor.api.commands import EventIntake
 from monitor.errors import NotFound
 from monitor.queries import AlertRow
 from monitor.storage import ingest
-from monitor.storage.alerts import acknowledge_alert, resolve_alert
+from monitor.storage.alerts import acknowledge_alert, dismiss_alert, mark_alert, resolve_alert
 from monitor.storage.engine import transaction
 from monitor.storage.reading import alert_of
 
@@ -48,6 +50,17 @@ class DatabaseCommands:
     def resolve(self, alert_id: str, by: str, note: str) -> AlertRow:
         with transaction(self._engine) as conn:
             resolve_alert(conn, alert_id, by, note, self._routes, self._clock())
+            return _known(conn, alert_id)
+
+    def mark(self, alert_id: str, verdict: Literal["false_alarm", "real"] | None, by: str, note: str) -> AlertRow:
+        said = None if verdict is None else Verdict(verdict)
+        with transaction(self._engine) as conn:
+            mark_alert(conn, alert_id, said, by, note, self._routes, self._clock())
+            return _known(conn, alert_id)
+
+    def dismiss(self, alert_id: str, by: str, note: str) -> AlertRow:
+        with transaction(self._engine) as conn:
+            dismiss_alert(conn, alert_id, by, note, self._routes, self._clock())
             return _known(conn, alert_id)
 
     def ingest(self, values: Sequence[bytes]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from detectors.base import Kind, Subject, SubjectType
-from monitor.alerting.incident import Incident, Status
+from monitor.alerting.incident import Incident, Status, Verdict
 from monitor.config import Severity
 from monitor.storage.tables import alerts
 
@@ -20,6 +20,7 @@ def incident_of(row: sa.Row[Any], transitions_total: int) -> Incident:
     values["kind"] = Kind(values["kind"])
     values["status"] = Status(values["status"])
     values["severity"] = Severity(values["severity"])
+    values["verdict"] = values["verdict"] and Verdict(values["verdict"])
     return Incident(subject=subject, transitions_total=transitions_total, **values)
 
 
@@ -31,5 +32,6 @@ def row_of(item: Incident) -> dict[str, Any]:
     values["kind"] = item.kind.value
     values["status"] = item.status.value
     values["severity"] = item.severity.value
+    values["verdict"] = item.verdict and item.verdict.value
     values["detail"] = dict(item.detail)
     return values

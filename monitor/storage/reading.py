@@ -10,8 +10,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from detectors.base import Kind
-from detectors.budget import DEFAULT_SHARES, WEEK_S
 from monitor.queries import (
     AlertFilter,
     AlertRow,
@@ -37,6 +35,7 @@ from monitor.storage.cursors import (
     to_microseconds,
 )
 from monitor.storage.engine import reading
+from monitor.storage.ledger import budget_of
 from monitor.storage.standing import active_references, models_where, serving
 
 MAX_PAGE = 1_000
@@ -188,22 +187,8 @@ class DatabaseQueries:
         return summary or {}
 
     def budget(self, model: str, version: str) -> BudgetRow | None:
-        """Counts the alerts of detectors that share the budget, over the last week of the model's event time."""
         with reading(self._engine) as conn:
-            known = conn.execute(
-                sa.select(t.models.c.judged_until, t.models.c.last_event_at).where(_of(t.models, model, version))
-            ).one_or_none()
-            if known is None:
-                return None
-            since = _end_of_event_time(known.judged_until, known.last_event_at) - WEEK_S
-            return BudgetRow(
-                model=model,
-                version=version,
-                alarms_per_week=self._alarms_per_week,
-                shares=DEFAULT_SHARES,
-                alerts_last_week=_budgeted_alerts(conn, model, version, since),
-                watched_s=min(_watched_s(conn, model, version, since), WEEK_S),
-            )
+            return budget_of(conn, _storable(model), _storable(version), self._alarms_per_week)
 
     def partitions(self) -> Sequence[PartitionRow]:
         """By source, topic and number, at most ``MAX_PAGE``."""
@@ -295,6 +280,8 @@ def _alert_conditions(where: AlertFilter) -> list[sa.ColumnElement[bool]]:
     conditions: list[sa.ColumnElement[bool]] = [
         column.in_([_storable(value) for value in values]) for column, values in chosen if values
     ]
+    if where.verdict:
+        conditions.append(sa.func.coalesce(c.verdict, "none").in_([_storable(value) for value in where.verdict]))
     if where.search:
         text = _storable(where.search)
         searched = (c.model, c.subject_id, c.title, c.reason)
@@ -335,25 +322,6 @@ def _event_range(conn: sa.Connection, model: str, version: str) -> tuple[int, in
     if first is None or last is None:
         return None
     return first.pane_start, last.pane_start + last.pane_s
-
-
-def _end_of_event_time(judged_until: int | None, last_event_at: datetime | None) -> float:
-    if judged_until is not None:
-        return float(judged_until)
-    return last_event_at.timestamp() if last_event_at is not None else WEEK_S
-
-
-def _budgeted_alerts(conn: sa.Connection, model: str, version: str, since: float) -> int:
-    c = t.alerts.c
-    counted = sa.and_(_of(t.alerts, model, version), c.kind != Kind.PIPELINE.value, c.opened_at > _instant(since))
-    return conn.scalar(sa.select(sa.func.count()).select_from(t.alerts).where(counted)) or 0
-
-
-def _watched_s(conn: sa.Connection, model: str, version: str, since: float) -> float:
-    """Event time judged against a reference, in seconds; gaps are not watched."""
-    c = t.panes.c
-    judged = sa.and_(_of(t.panes, model, version), c.reference_id != "", c.pane_start >= math.floor(since))
-    return float(conn.scalar(sa.select(sa.func.sum(c.pane_s)).where(judged)) or 0)
 
 
 def _lag(next_offset: int, high_offset: int | None) -> int | None:

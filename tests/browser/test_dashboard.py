@@ -17,6 +17,8 @@ PAGES = {
     "alert-drift": "/alerts/a1f3c5d7e9drift",
     "alert-ood": "/alerts/c3ood",
     "alert-theft": "/alerts/b2e4theft",
+    "alert-quality": "/alerts/f6quality",
+    "alert-performance": "/alerts/g7performance",
     "alert-hostile": "/alerts/d4hostile",
     "model": "/models/credit-risk?version=2026.03",
     "model-warming": "/models/fraud-embeddings",
@@ -67,7 +69,7 @@ def test_filters_are_in_the_address_and_survive_a_reload(shared_site, open_page,
     page.wait_for_function(
         "() => location.search.includes('q=income') && location.search.includes('severity=critical')"
     )
-    page.wait_for_function("() => !document.querySelector('#alerts-count').textContent.startsWith('5 ')")
+    page.wait_for_function("() => !document.querySelector('#alerts-count').textContent.startsWith('7 ')")
     count = page.locator("#alerts-count").inner_text()
     page.reload()
     page.wait_for_selector("#page .page")
@@ -92,7 +94,7 @@ def test_nothing_matches_and_the_way_out(shared_site, open_page, screenshot):
     expect(page.get_by_role("heading", name="Nothing matches")).to_be_visible()
     screenshot(page, "nothing-matches-1440-light")
     page.get_by_role("link", name="Clear the filters").click()
-    expect(page.locator("#alerts-count")).to_contain_text("29 alerts")
+    expect(page.locator("#alerts-count")).to_contain_text("31 alerts")
 
 
 def test_an_alert_is_acknowledged_then_resolved(make_site, open_page, fakes):
@@ -111,6 +113,30 @@ def test_an_alert_is_acknowledged_then_resolved(make_site, open_page, fakes):
     page.get_by_role("button", name="Confirm").click()
     expect(page.locator("#alert-head .pill-resolved")).to_be_visible()
     assert [act[0] for act in site.queries.acts] == ["acknowledged", "resolved"]
+    assert watched.complaints == []
+
+
+def test_an_alert_is_called_a_false_alarm_and_the_mark_is_taken_back(make_site, open_page, fakes):
+    site = make_site(fakes.rich(datetime.now(UTC)))
+    watched = open_page()
+    page = watched.open(site.url + "/alerts/f6quality")
+    page.get_by_role("button", name="False alarm").click()
+    dialog = page.get_by_role("dialog", name="Mark 1 alert as a false alarm")
+    expect(dialog).to_contain_text("counts against the model's alarm budget")
+    page.get_by_label("Your name").fill("Ines Okafor")
+    page.get_by_label("Note (optional)").fill("a backfill, <b>as announced</b>")
+    page.get_by_role("button", name="Confirm").click()
+    expect(page.locator("#alert-head .pill-false-alarm")).to_be_visible()
+    expect(page.locator("#alert-head .pill-resolved")).to_be_visible()
+    expect(page.locator(".byline")).to_contain_text("Marked a false alarm by Ines Okafor")
+    expect(page.locator(".timeline")).to_contain_text("a backfill, <b>as announced</b>")
+    for gone in ("False alarm", "Resolve", "Acknowledge"):
+        expect(page.get_by_role("button", name=gone, exact=True)).to_be_hidden()
+    page.get_by_role("button", name="Take back").click()
+    page.get_by_role("button", name="Confirm").click()
+    expect(page.locator("#alert-head .pill-false-alarm")).to_have_count(0)
+    expect(page.get_by_role("button", name="Real", exact=True)).to_be_visible()
+    assert [act[0] for act in site.queries.acts] == ["marked_false_alarm", "resolved", "unmarked"]
     assert watched.complaints == []
 
 
@@ -178,8 +204,8 @@ def test_new_alerts_appear_on_their_own_and_in_the_title(make_site, open_page, f
     expect(page.get_by_role("heading", name="All good")).to_be_visible()
     expect(page).to_have_title("Overview · Vedette")
     queries.alert_rows = rows
-    expect(page.locator(".incident")).to_have_count(5)
-    expect(page).to_have_title("(5) Overview · Vedette")
+    expect(page.locator(".incident")).to_have_count(7)
+    expect(page).to_have_title("(7) Overview · Vedette")
 
 
 def test_the_theme_is_chosen_and_remembered(shared_site, open_page):

@@ -17,6 +17,8 @@ from monitor.queries import (
     BudgetRow,
     DeadLetterRow,
     DeliveryRow,
+    DetectorLedgerRow,
+    LedgerRow,
     ModelRow,
     OverviewRow,
     Page,
@@ -128,24 +130,39 @@ class FakeQueries:
     def resolve(self, alert_id: str, by: str, note: str) -> None:
         self._change(alert_id, "resolved", by, note)
 
+    def mark(self, alert_id: str, verdict: str | None, by: str, note: str) -> None:
+        self._check()
+        row, now = self.alert(alert_id), datetime.now(UTC)
+        if row is None or row.verdict == verdict:
+            raise Conflict(f"alert {alert_id} is already marked so")
+        said = {"verdict": verdict, "verdict_by": by if verdict else None, "verdict_at": now if verdict else None}
+        self._record(row, f"marked_{verdict}" if verdict else "unmarked", said, by, note)
+
+    def dismiss(self, alert_id: str, by: str, note: str) -> None:
+        self.mark(alert_id, "false_alarm", by, note)
+        row = self.alert(alert_id)
+        if row is not None and row.status != "resolved":
+            self.resolve(alert_id, by, "")
+
     def _change(self, alert_id: str, status: str, by: str, note: str) -> None:
         self._check()
-        index = next((i for i, row in enumerate(self.alert_rows) if row.id == alert_id), None)
-        if index is None or self.alert_rows[index].status == "resolved":
+        row, now = self.alert(alert_id), datetime.now(UTC)
+        if row is None or row.status == "resolved":
             raise Conflict(f"alert {alert_id} is not open")
-        now = datetime.now(UTC)
-        row = self.alert_rows[index]
         changes: dict[str, Any] = {"status": status}
         if status == "acknowledged":
             changes |= {"acknowledged_by": by, "acknowledged_at": now}
         else:
             changes |= {"resolved_at": row.last_seen_at}
-        self.alert_rows[index] = dataclasses.replace(row, **changes)
-        n = len(self.transitions(alert_id)) + 1
+        self._record(row, status, changes, by, note)
+
+    def _record(self, row: AlertRow, transition: str, changes: Mapping[str, Any], by: str, note: str) -> None:
+        self.alert_rows[self.alert_rows.index(row)] = dataclasses.replace(row, **changes)
+        n, now = len(self.transitions(row.id)) + 1, datetime.now(UTC)
         self.transition_rows.append(
-            TransitionRow(f"{alert_id}-{n}", alert_id, n, status, row.severity, row.last_seen_at, by, note, now)
+            TransitionRow(f"{row.id}-{n}", row.id, n, transition, row.severity, row.last_seen_at, by, note, now)
         )
-        self.acts.append((status, alert_id, by, note))
+        self.acts.append((transition, row.id, by, note))
 
     def _check(self) -> None:
         if self.away:
@@ -159,6 +176,7 @@ def _matches(row: AlertRow, where: AlertFilter) -> bool:
         and (not where.kind or row.kind in where.kind)
         and (not where.status or row.status in where.status)
         and (not where.severity or row.severity in where.severity)
+        and (not where.verdict or (row.verdict or "none") in where.verdict)
         and where.search.lower() in text
     )
 
@@ -218,7 +236,7 @@ def _add_history(fake: FakeQueries, key: Key, now: datetime, rng: random.Random,
         VolumePoint(start + timedelta(minutes=m), max(0, round(900 + 350 * math.sin(m / 60) + rng.gauss(0, 60))))
         for m in range(480)
     ]
-    fake.budget_rows[key] = BudgetRow(*key, 1.0, {"drift": 0.5, "ood": 0.2, "extraction": 0.3}, index % 3, 5.1e5)
+    fake.budget_rows[key] = _budget(key, now, index)
     fake.summaries[key] = {
         "n_clients": 412,
         "schema": {
@@ -232,12 +250,60 @@ def _add_history(fake: FakeQueries, key: Key, now: datetime, rng: random.Random,
             ],
             "classes": ["approve", "refer", "decline"],
         },
-        "detectors": ["drift", "extraction", "ood"],
+        "detectors": sorted(SHARES),
         "unfit": {"embedding": "the reference holds no embeddings"},
     }
     fake.reading_rows[key] = [
         row for detector, kind, threshold in DETECTORS for row in _readings(key, detector, kind, threshold, start, rng)
     ]
+
+
+SHARES: Mapping[str, float] = {"drift": 0.4, "extraction": 0.3, "ood": 0.15, "performance": 0.1, "quality": 0.05}
+
+
+def _budget(key: Key, now: datetime, index: int) -> BudgetRow:
+    """Unlike from model to model: within the budget, beyond it by chance, and beyond it for sure."""
+    week_s = 7 * 86_400
+    false = (2, 0, 21, 4, 1)[index % 5]
+    return BudgetRow(
+        *key,
+        alarms_per_week=1.0,
+        shares=SHARES,
+        last_week=_ledger(now, 1, 5.1e5 / week_s, min(false, 2), 1, index % 3),
+        last_4_weeks=_ledger(now, 4, 3.4, false, 3, 2 + index % 3),
+    )
+
+
+def _ledger(now: datetime, weeks: int, watched: float, false: int, real: int, unmarked: int) -> LedgerRow:
+    """Drift raised the false ones, extraction the real ones, a detector that is gone all others."""
+    low, high = (0.24, 7.2) if false == 2 else (0.6 * false, 1.6 * false + 3.7)
+    counts = {"drift": (false, 0, 0), "extraction": (0, real, 0), "retired": (0, 0, unmarked)}
+    lines = [
+        DetectorLedgerRow(
+            detector=name,
+            share=SHARES.get(name, 0.0),
+            allowed=watched * SHARES.get(name, 0.0),
+            alerts=sum(counts.get(name, (0, 0, 0))),
+            false_alarms=counts.get(name, (0, 0, 0))[0],
+            real=counts.get(name, (0, 0, 0))[1],
+            unmarked=counts.get(name, (0, 0, 0))[2],
+        )
+        for name in (*SHARES, "retired")
+    ]
+    return LedgerRow(
+        since=now - timedelta(weeks=weeks),
+        until=now,
+        watched_s=watched * 7 * 86_400,
+        allowed=watched,
+        alerts=false + real + unmarked,
+        false_alarms=false,
+        real=real,
+        unmarked=unmarked,
+        false_alarms_per_week=false / watched,
+        false_alarms_per_week_low=low / watched,
+        false_alarms_per_week_high=high / watched,
+        detectors=lines,
+    )
 
 
 def _add_thief(fake: FakeQueries, now: datetime) -> None:
@@ -261,7 +327,13 @@ def _add_thief(fake: FakeQueries, now: datetime) -> None:
     ]
 
 
-DETECTORS = (("drift", "drift", 11.7), ("ood", "ood", 12.6), ("extraction", "extraction", 12.2))
+DETECTORS = (
+    ("drift", "drift", 11.7),
+    ("ood", "ood", 12.6),
+    ("extraction", "extraction", 12.2),
+    ("performance", "performance", 13.1),
+    ("quality", "quality", 13.6),
+)
 
 
 def _readings(
@@ -310,7 +382,7 @@ def _add_alerts(fake: FakeQueries, now: datetime, rng: random.Random) -> None:
             threshold=11.7,
             effect=0.41,
             effect_unit="share of traffic",
-            detail=DRIFT,
+            detail={**DRIFT, "onset": (now - timedelta(minutes=81)).isoformat()},
         ),
         _alert(
             now,
@@ -381,6 +453,39 @@ def _add_alerts(fake: FakeQueries, now: datetime, rng: random.Random) -> None:
             effect_unit="records lost",
             subject=("segment", "inference-logs-3"),
         ),
+        _alert(
+            now,
+            id="f6quality",
+            model="churn",
+            version="3",
+            kind="quality",
+            severity="warning",
+            title="Data quality of churn has dropped",
+            reason="18.4 % of balance is missing where 0.6 % is usual, and 3.1 % of events came twice.",
+            minutes=90,
+            evidence=19.8,
+            threshold=13.6,
+            effect=0.184,
+            effect_unit="share of values",
+            detail=QUALITY,
+        ),
+        _alert(
+            now,
+            id="g7performance",
+            model="pricing",
+            version="",
+            kind="performance",
+            severity="warning",
+            title="Performance of pricing has dropped",
+            reason="Accuracy is estimated at 0.81 where the reference has 0.92; 1,204 labels that came since agree.",
+            minutes=200,
+            evidence=16.2,
+            threshold=13.1,
+            effect=0.11,
+            effect_unit="share of predictions",
+            verdict="real",
+            detail=PERFORMANCE,
+        ),
     ]
     for index in range(24):
         model, version = rng.choice((("credit-risk", "2026.02"), ("churn", "3"), ("pricing", "")))
@@ -403,6 +508,7 @@ def _add_alerts(fake: FakeQueries, now: datetime, rng: random.Random) -> None:
                 effect=0.3,
                 effect_unit="σ",
                 subject=("feature", column),
+                verdict=(None, "false_alarm", "real")[index % 3],
             )
         )
     counts: dict[Key, int] = {}
@@ -434,6 +540,7 @@ def _alert(
     lasting: int | None = None,
     subject: tuple[str, str] = ("model", ""),
     members: tuple[str, ...] = (),
+    verdict: str | None = None,
     detail: Mapping[str, Any] | None = None,
 ) -> AlertRow:
     opened = now - timedelta(minutes=minutes)
@@ -463,6 +570,9 @@ def _alert(
         detail=detail or {},
         acknowledged_by="Ines Okafor" if status == "acknowledged" else None,
         acknowledged_at=opened + timedelta(minutes=4) if status == "acknowledged" else None,
+        verdict=verdict,
+        verdict_by="Ines Okafor" if verdict else None,
+        verdict_at=opened + timedelta(minutes=30) if verdict else None,
         created_at=opened + timedelta(seconds=9),
     )
 
@@ -477,6 +587,8 @@ def _add_audit(fake: FakeQueries, row: AlertRow) -> None:
         steps.append(
             ("acknowledged", row.acknowledged_by, "Known partner test, asked them to stop.", row.acknowledged_at)
         )
+    if row.verdict:
+        steps.append((f"marked_{row.verdict}", row.verdict_by or "", "", row.verdict_at))
     if row.resolved_at:
         steps.append(("resolved", "", "back to normal for 30 panes", row.resolved_at))
     for number, (transition, actor, note, at) in enumerate(steps, 1):
@@ -536,6 +648,18 @@ def _add_pipeline(fake: FakeQueries, now: datetime) -> None:
 DRIFT: Mapping[str, Any] = {
     "n_events": 24_118,
     "n_columns": 23,
+    "cohort": {
+        "type": "client",
+        "id": "batch-backfill",
+        "share_of_events": 0.38,
+        "explains": 0.83,
+        "words": "Without client batch-backfill, 83 % of the change is gone: look there before the model.",
+    },
+    "segments": [
+        {"segment": "region=north", "n_events": 9_871, "log10_evidence": 11.2, "words": "income is 44 % lower"},
+        {"segment": "channel=partner", "n_events": 4_102, "log10_evidence": 3.4, "words": "plan moved to pro"},
+        {"segment": "region=islands", "n_events": 812, "log10_evidence": -0.3, "words": "as in the reference"},
+    ],
     "columns": [
         {
             "name": "income",
@@ -543,6 +667,10 @@ DRIFT: Mapping[str, Any] = {
             "effect": -0.84,
             "effect_unit": "sd",
             "psi": 0.62,
+            "js": 0.27,
+            "wasserstein_sd": 0.86,
+            "e_value_log10": 8.4,
+            "listed": True,
             "share_moved": 0.41,
             "evidence_share": 0.58,
             "labels": ["< 18k", "18k–26k", "26k–34k", "34k–43k", "43k–55k", "55k–72k", "72k–98k", "≥ 98k"],
@@ -555,6 +683,9 @@ DRIFT: Mapping[str, Any] = {
             "effect": 0.31,
             "effect_unit": "share of traffic",
             "psi": 0.41,
+            "js": 0.21,
+            "e_value_log10": 5.9,
+            "listed": True,
             "share_moved": 0.31,
             "evidence_share": 0.22,
             "labels": ["basic", "plus", "pro", "other"],
@@ -567,6 +698,10 @@ DRIFT: Mapping[str, Any] = {
             "effect": -0.35,
             "effect_unit": "sd",
             "psi": 0.18,
+            "js": 0.09,
+            "wasserstein_sd": 0.35,
+            "e_value_log10": 2.2,
+            "listed": True,
             "share_moved": 0.14,
             "evidence_share": 0.13,
             "labels": ["0–0.2", "0.2–0.4", "0.4–0.6", "0.6–0.8", "0.8–1"],
@@ -579,6 +714,9 @@ DRIFT: Mapping[str, Any] = {
             "effect": 0.08,
             "effect_unit": "share of traffic",
             "psi": 0.05,
+            "js": 0.02,
+            "e_value_log10": 0.4,
+            "listed": False,
             "share_moved": 0.08,
             "evidence_share": 0.07,
             "labels": ["north", "south", "east", "west", "islands", "unknown"],
@@ -671,6 +809,48 @@ EXTRACTION: Mapping[str, Any] = {
     ],
 }
 
+QUALITY: Mapping[str, Any] = {
+    "n_events": 11_402,
+    "checks": [
+        {
+            "name": "missing values",
+            "words": "balance is missing more often than it was",
+            "expected": 0.006,
+            "current": 0.184,
+            "unit": "share of values",
+            "evidence_share": 0.81,
+        },
+        {
+            "name": "duplicates",
+            "words": "The same event id came more than once",
+            "expected": 0.0004,
+            "current": 0.031,
+            "unit": "share of events",
+            "evidence_share": 0.16,
+        },
+        {"name": "latency", "words": "95th percentile", "expected": 41.0, "current": 48.2, "unit": "ms",
+         "evidence_share": 0.03},
+        {"name": "type", "words": "age held whole numbers", "expected": "integer", "current": "text", "unit": ""},
+    ],
+}  # fmt: skip
+
+PERFORMANCE: Mapping[str, Any] = {
+    "n_events": 8_113,
+    "metrics": [
+        {"name": "accuracy", "reference": 0.92, "estimated": 0.81, "estimated_low": 0.78, "estimated_high": 0.84,
+         "measured": 0.803, "measured_low": 0.776, "measured_high": 0.828, "n_labels": 1_204},
+        {"name": "roc_auc", "reference": 0.95, "estimated": 0.9, "estimated_low": 0.87, "estimated_high": 0.92},
+        {"name": "recall[refer]", "reference": 0.71, "measured": 0.44, "measured_low": 0.35, "measured_high": 0.53,
+         "n_labels": 118},
+        {"name": "mean absolute error", "reference": 212.0, "estimated": 340.0, "estimated_low": 300.0,
+         "estimated_high": 391.0},
+    ],
+    "confusion": {
+        "labels": ["approve", "refer", "decline"],
+        "counts": [[612, 14, 31], [38, 52, 28], [96, 30, 303]],
+    },
+}  # fmt: skip
+
 HOSTILE: Mapping[str, Any] = {
     "columns": [
         {
@@ -690,4 +870,13 @@ HOSTILE: Mapping[str, Any] = {
     "benign_explanations": [SCRIPT, None],
     "histograms": [{"title": SCRIPT, "labels": [LINK], "reference": [1], "current": ["x"]}],
     "clients": {"not": "a list"},
+    "onset": SCRIPT,
+    "cohort": {"type": LINK, "id": SCRIPT, "explains": 7, "words": IMAGE},
+    "segments": [{"segment": SCRIPT, "n_events": -1, "log10_evidence": 1e9, "words": LINK}, None],
+    "checks": [{"name": SCRIPT, "words": IMAGE, "expected": LINK, "current": LONG, "unit": SCRIPT}],
+    "metrics": [
+        {"name": SCRIPT, "reference": 0.5, "estimated": 0.4, "estimated_low": 0.9, "estimated_high": "x"},
+        {"name": LONG, "measured": 1e300, "n_labels": -3},
+    ],
+    "confusion": {"labels": [SCRIPT, LONG], "counts": [[1, 0], [1, 1e300]]},
 }

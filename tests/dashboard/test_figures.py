@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from dashboard import figures
-from dashboard.detail import Comparison
+from dashboard.detail import Comparison, Interval, Metric
 from dashboard.theme import PALETTES, Scheme
 from monitor.queries import ReadingRow, VolumePoint
 
@@ -112,3 +112,42 @@ def test_a_comparison_names_its_largest_change():
     data = Comparison("t", ("low", "high"), (0.5, 0.5), (0.9, 0.1))
     summary = figures.comparison(data, "reference", "now", Scheme.LIGHT).summary
     assert summary == "Largest change: low holds 90 % (now) against 50 % (reference)."
+
+
+ACCURACY = Metric("accuracy", 0.92, Interval(0.81, 0.78, 0.84), Interval(0.80, 0.77, 0.83), 1_204)
+RECALL = Metric("recall", 0.71, None, Interval(0.44, 0.35, 0.53), 118)
+ERROR = Metric("mean absolute error", 212.0, Interval(340.0, 300.0, 391.0), None, None)
+
+
+def test_metrics_show_each_value_between_its_limits():
+    figure = figures.metrics([ACCURACY, RECALL], Scheme.LIGHT).figure
+    reference, estimated, measured = figure.data
+    assert (reference.x, reference.y) == ((0.92, 0.71), (0, 1))
+    assert estimated.x == (0.81,)
+    assert measured.x == (0.80, 0.44)
+    assert measured.error_x.array == pytest.approx((0.03, 0.09))
+    assert measured.error_x.arrayminus == pytest.approx((0.03, 0.09))
+    assert estimated.y[0] < reference.y[0] < measured.y[0], "side by side, not on top of each other"
+
+
+def test_metrics_are_summed_up_by_the_one_furthest_from_its_reference():
+    summary = figures.metrics([ACCURACY, RECALL], Scheme.LIGHT).summary
+    assert summary == "Recall is measured at 0.44 (0.35 to 0.53); in the reference it was 0.71."
+    estimated = figures.metrics([Metric("auc", 0.9, Interval(0.8, 0.7, 0.9), None, None)], Scheme.LIGHT).summary
+    assert estimated.startswith("Auc is estimated at 0.8 ")
+    assert "nothing in the reference" in figures.metrics([Metric("m", None, None, None, None)], Scheme.LIGHT).summary
+
+
+def test_only_metrics_between_0_and_1_share_a_picture():
+    nothing = Metric("m", None, None, None, None)
+    assert figures.metrics_as_shares([ACCURACY, ERROR, nothing, RECALL]) == [ACCURACY, RECALL]
+
+
+def test_a_detector_has_the_same_line_whichever_others_there_are():
+    alone = figures.detector_evidence([reading(detector="quality")], [], Scheme.LIGHT).figure.data[0]
+    among = figures.detector_evidence(
+        [reading(detector=name) for name in ("drift", "ood", "quality", "something")], [], Scheme.LIGHT
+    ).figure.data
+    quality = next(trace for trace in among if trace.name == "quality")
+    assert alone.line == quality.line
+    assert len({(trace.line.color, trace.line.dash) for trace in among}) == 4

@@ -10,7 +10,7 @@ import pytest
 from dash import no_update
 from plotly.utils import PlotlyJSONEncoder
 
-from dashboard import live, routing, shell
+from dashboard import live, routing, shell, words
 from dashboard.pages import alert, alerts, model, overview
 from dashboard.theme import Scheme
 from monitor.queries import AlertFilter
@@ -47,6 +47,8 @@ def test_incidents_are_ordered_by_urgency(rich):
     assert [row.id for row in overview.by_urgency(unresolved)] == [
         "b2e4theft",
         "a1f3c5d7e9drift",
+        "f6quality",
+        "g7performance",
         "e5pipeline",
         "d4hostile",
         "c3ood",
@@ -61,6 +63,8 @@ def test_incidents_are_ordered_by_urgency(rich):
             ("all", ["critical", "bogus"], ["drift", "x"], ["m"], "  s "),
             AlertFilter(("m",), ("drift",), (), ("critical",), "s"),
         ),
+        (("all", [], [], [], "", "none"), AlertFilter(verdict=("none",))),
+        (("all", [], [], [], "", "guilty"), AlertFilter()),
         (("nonsense", [], [], [], "y" * 999), AlertFilter(status=("open", "acknowledged"), search="y" * 200)),
     ],
 )
@@ -72,6 +76,13 @@ def test_the_inbox_lists_what_the_filter_says(rich):
     parts = alerts.render(rich, TICK, AlertFilter(kind=("extraction",)))
     assert [row["id"] for row in parts["alerts-grid"]] == ["b2e4theft"]
     assert parts["alerts-count"] == "1 alert, 1 unresolved"
+
+
+def test_the_inbox_lists_what_nobody_has_judged(rich):
+    parts = alerts.render(rich, TICK, AlertFilter(verdict=("none",)))
+    listed = {row["id"] for row in parts["alerts-grid"]}
+    assert "old00" in listed
+    assert not listed & {"old01", "old02", "g7performance"}
 
 
 def test_the_inbox_tells_nothing_matches_from_all_good_and_from_nothing_yet(rich, empty):
@@ -91,11 +102,14 @@ def test_the_inbox_says_when_it_shows_only_a_part(rich):
 
 
 def test_the_address_sets_the_filters():
-    route = routing.match("/alerts", "?status=all&severity=critical,info&kind=drift&model=a&model=b&q=income")
+    route = routing.match(
+        "/alerts", "?status=all&severity=critical,info&kind=drift&model=a&model=b&q=income&verdict=none"
+    )
     shown = text(alerts.layout(route))
     assert '"value": "income"' in shown
     assert '"value": ["critical", "info"]' in shown
     assert '"value": ["a", "b"]' in shown
+    assert '"value": "none"' in shown.replace('{"value": "none"', "")
 
 
 @pytest.mark.parametrize(
@@ -103,6 +117,16 @@ def test_the_address_sets_the_filters():
     [
         ("a1f3c5d7e9drift", ("What moved", "income", "58 %")),
         ("c3ood", ("How strange the inputs are", "Who sends them", "The strangest events")),
+        (
+            "a1f3c5d7e9drift",
+            ("Where it comes from", "batch-backfill", "explains 83 %", "region=north", "158 billion : 1"),
+        ),
+        ("a1f3c5d7e9drift", ("3 of 23 columns confirmed", "0.86 sd", "0.27", "251 million : 1", "at most one in ten")),
+        ("f6quality", ("What the checks found", "Missing values", "18.4 %", "48.2 ms", "integer")),
+        (
+            "g7performance",
+            ("How well the model does", "0.776 – 0.828", "1,204", "What labels were predicted as", "93.2 %"),
+        ),
         ("b2e4theft", ("What speaks against an honest client", "AML.T0024.002", "A load test", "This client beside")),
     ],
 )
@@ -119,17 +143,38 @@ def test_an_alert_shows_its_history_and_deliveries(rich, now):
 
 
 def test_an_alert_has_only_the_actions_that_make_sense(rich, now):
-    hidden = {
-        alert_id: (parts["alert-actions"], parts["alert-acknowledge"])
-        for alert_id in ("b2e4theft", "c3ood", "old00", "no-such-alert")
-        for parts in [alert.render(rich, TICK, "incident", alert_id, now)]
-    }
-    assert hidden == {
-        "b2e4theft": (False, False),
-        "c3ood": (False, True),
-        "old00": (True, True),
-        "no-such-alert": (True, True),
-    }
+    every = {"acknowledge", "resolve", "false-alarm", "real", "unmark"}
+
+    def offered(alert_id):
+        parts = alert.render(rich, TICK, "incident", alert_id, now)
+        marks = {"false-alarm", "real", "unmark"} if parts["alert-marks"] else set()
+        return set() if parts["alert-actions"] else {name for name in every - marks if not parts[f"alert-{name}"]}
+
+    assert offered("b2e4theft") == {"acknowledge", "resolve", "false-alarm", "real"}
+    assert offered("c3ood") == {"resolve", "false-alarm", "real"}
+    assert offered("e5pipeline") == {"acknowledge", "resolve"}
+    assert offered("g7performance") == {"acknowledge", "resolve", "false-alarm", "unmark"}
+    assert offered("old00") == {"false-alarm", "real"}
+    assert offered("old01") == {"real", "unmark"}
+    assert offered("no-such-alert") == set()
+
+
+def test_an_alert_shows_what_a_person_says_it_was(rich, now):
+    parts = alert.render(rich, TICK, "incident", "old01", now)
+    assert all(said in text(parts["alert-head"]) for said in ("False alarm", "Marked a false alarm by ", "Ines Okafor"))
+    assert "Marked false alarm" in text(parts["alert-history"])
+    assert "Marked" not in text(alert.render(rich, TICK, "incident", "old00", now)["alert-head"])
+
+
+def test_the_inbox_says_under_the_state_what_an_alert_was(rich):
+    rows = {row["id"]: row["under"] for row in alerts.render(rich, TICK, AlertFilter())["alerts-grid"]}
+    assert (rows["old00"], rows["old01"], rows["old02"]) == ("", "false alarm", "real")
+    assert rows["c3ood"] == "by Ines Okafor"
+
+
+def test_an_alert_began_when_its_detector_dates_the_onset(rich, now):
+    shown = text(alert.render(rich, TICK, "incident", "a1f3c5d7e9drift", now)["alert-side"])
+    assert words.instant(now - timedelta(minutes=81)) in shown
 
 
 def test_evidence_is_that_of_the_alert_s_own_subject(rich, now):
@@ -158,7 +203,19 @@ def test_a_model_shows_budget_evidence_and_reference(rich, now):
     assert "6 columns" in text(parts["model-reference"])
     assert "the reference holds no embeddings" in text(parts["model-reference"])
     assert "income has moved a little" in text(parts["model-warnings"])
-    assert {trace.name for trace in parts["model-evidence-figure"].data} == {"drift", "ood", "extraction"}
+    traces = {trace.name for trace in parts["model-evidence-figure"].data}
+    assert traces == {"drift", "ood", "extraction", "performance", "quality"}
+
+
+def test_a_model_shows_its_ledger(rich, now):
+    parts = model.render(rich, TICK, "all", {"model": "churn", "version": "3"}, now)
+    shown = text(parts["model-budget"])
+    assert all(label in shown for label in ("Allowed", "Marked false", "False per week", "Not judged", "Data quality"))
+    assert "More than allowed, but chance alone can do that" in shown
+    assert "2 false, 1 real" in text(parts["model-tiles"])
+    rich.budget_rows.clear()
+    parts = model.render(rich, TICK, "all", {"model": "churn", "version": "3"}, now)
+    assert parts["model-budget"] is None
 
 
 def test_a_model_without_a_reference_says_how_to_fit_one(rich, now):
@@ -232,6 +289,28 @@ def test_actions_are_carried_out_with_name_and_note(rich):
     assert shell.act(rich, {"action": "acknowledge", "ids": ["b2e4theft"]}, " Ines ", " on it ") is None
     assert shell.act(rich, {"action": "resolve", "ids": ["b2e4theft"]}, "Ines", "") is None
     assert rich.acts == [("acknowledged", "b2e4theft", "Ines", "on it"), ("resolved", "b2e4theft", "Ines", "")]
+
+
+def test_a_false_alarm_is_marked_and_resolved_in_one_go(rich):
+    assert shell.act(rich, {"action": "false_alarm", "ids": ["b2e4theft", "old00"]}, "Ines", "a load test") is None
+    assert rich.acts == [
+        ("marked_false_alarm", "b2e4theft", "Ines", "a load test"),
+        ("resolved", "b2e4theft", "Ines", ""),
+        ("marked_false_alarm", "old00", "Ines", "a load test"),
+    ]
+
+
+def test_a_verdict_is_given_and_taken_back(rich):
+    for action in ("real", "unmark"):
+        assert shell.act(rich, {"action": action, "ids": ["b2e4theft"]}, "Ines", "") is None
+    assert [act[0] for act in rich.acts] == ["marked_real", "unmarked"]
+    assert rich.alert("b2e4theft").status == "open"
+
+
+@pytest.mark.parametrize("action", ["", "delete", None, 3])
+def test_an_action_that_is_not_known_is_refused(rich, action):
+    assert "reload" in shell.act(rich, {"action": action, "ids": ["b2e4theft"]}, "Ines", "")
+    assert rich.acts == []
 
 
 def test_an_action_needs_a_name(rich):

@@ -43,7 +43,7 @@ def _structure(engine):
             rows = conn.exec_driver_sql(
                 "select name, sql from sqlite_master where name not like 'sqlite_%' and name <> 'alembic_version'"
             )
-            return {name: sorted(line.strip(" ,\t") for line in text.splitlines()) for name, text in rows if text}
+            return {name: _clauses(text) for name, text in rows if text}
         return sorted(
             tuple(str(value) for value in row)
             for query in (
@@ -58,6 +58,22 @@ def _structure(engine):
             for row in conn.exec_driver_sql(query)
             if "alembic_version" not in str(row)
         )
+
+
+def _clauses(statement):
+    """A statement of SQLite; the clauses of a table are sorted, for a column that was added later stands last."""
+    head, _, body = " ".join(statement.split()).partition("(")
+    if not head.startswith("CREATE TABLE"):
+        return head, body
+    body, _, tail = body.rpartition(")")
+    clauses, depth = [""], 0
+    for char in body:
+        depth += (char == "(") - (char == ")")
+        if char == "," and depth == 0:
+            clauses.append("")
+        else:
+            clauses[-1] += char
+    return head, sorted(clause.strip() for clause in clauses), tail
 
 
 def test_a_migrated_database_differs_in_nothing_from_the_tables(engine):
@@ -83,6 +99,30 @@ def test_every_revision_goes_up_down_and_up_again(engine):
         _step(engine, command.downgrade, "-1")
         _step(engine, command.upgrade, revision)
     assert _structure(engine) == migrated
+
+
+def test_alerts_and_what_refers_to_them_survive_a_new_column(engine):
+    scripts = ScriptDirectory.from_config(alembic_config()).walk_revisions()
+    adding = next(script for script in scripts if script.path.endswith("_alert_verdict.py"))
+    _step(engine, command.downgrade, adding.down_revision)
+    text = ["model", "version", "detector", "subject_type", "subject_id", "title", "reason", "effect_unit"]
+    now = "2026-03-02 12:00:00"
+    values = {**dict.fromkeys(text, "x"), "id": "a1", "kind": "drift", "status": "open", "severity": "info"}
+    values |= dict.fromkeys(("readings_total", "quiet_panes", "log_evidence", "log_threshold", "effect"), 1)
+    values |= {"members": "[]", "detail": "{}", **dict.fromkeys(("opened_at", "last_seen_at", "created_at"), now)}
+    step = {"id": "t1", "alert_id": "a1", "sequence": 1, "transition": "opened", "severity": "info", "actor": "x"}
+    step |= {"event_time": now, "note": "", "detail": "{}", "created_at": now}
+    with transaction(engine) as conn:
+        for table, row in (("alerts", values), ("alert_transitions", step)):
+            names = ", ".join(row)
+            marks = ", ".join(f":{name}" for name in row)
+            conn.execute(sa.text(f"insert into {table} ({names}) values ({marks})"), row)
+    for verb, revision in ((command.upgrade, adding.revision), (command.downgrade, "-1"), (command.upgrade, "head")):
+        _step(engine, verb, revision)
+    with reading(engine) as conn:
+        kept = "select alerts.id, t.id from alerts join alert_transitions t on t.alert_id = alerts.id"
+        assert conn.execute(sa.text(kept)).all() == [("a1", "t1")]
+        assert conn.scalar(sa.text("select verdict from alerts")) is None
 
 
 def test_there_is_one_head():

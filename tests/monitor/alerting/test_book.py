@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from detectors.base import MODEL, Kind, Level, Reading, Subject, SubjectType
 from monitor.alerting import book
 from monitor.alerting.book import BookPolicy, Decision, Outcome
-from monitor.alerting.incident import Incident, PaneRef, Status, TransitionKind
+from monitor.alerting.incident import Incident, PaneRef, Status, TransitionKind, Verdict
 from monitor.config import Severity
 from monitor.errors import Conflict
 
@@ -407,3 +407,67 @@ def test_every_timeline_alternates_between_open_and_resolved(evidences: list[flo
         assert all(kind is TransitionKind.RESOLVED for kind in kinds[1::2])
         assert all(kind is TransitionKind.REOPENED for kind in kinds[2::2])
         assert [step.event_time for step in own] == sorted({step.event_time for step in own})
+
+
+def alarmed() -> tuple[Timeline, Incident]:
+    line = Timeline()
+    line.feed(THRESHOLD + 1)
+    assert line.incident is not None
+    return line, line.incident
+
+
+def test_a_verdict_is_written_down_and_changes_nothing_else() -> None:
+    _, incident = alarmed()
+    change = book.mark(incident, Verdict.FALSE_ALARM, " ann ", " load test ", NOW)
+    expected = replace(incident, verdict=Verdict.FALSE_ALARM, verdict_by="ann", verdict_at=NOW, transitions_total=2)
+    assert change.incident == expected
+    step = change.transition
+    assert (step.transition, step.sequence) == (TransitionKind.MARKED_FALSE_ALARM, 2)
+    assert (step.actor, step.note) == ("ann", "load test")
+
+
+def test_a_verdict_can_be_changed_and_taken_back_but_not_repeated() -> None:
+    _, incident = alarmed()
+    with pytest.raises(Conflict, match="not marked"):
+        book.mark(incident, None, "ann", "", NOW)
+    false = book.mark(incident, Verdict.FALSE_ALARM, "ann", "", NOW).incident
+    with pytest.raises(Conflict, match="already marked false_alarm by ann"):
+        book.mark(false, Verdict.FALSE_ALARM, "bob", "", NOW)
+    real = book.mark(false, Verdict.REAL, "bob", "", NOW)
+    assert (real.incident.verdict, real.incident.verdict_by) == (Verdict.REAL, "bob")
+    taken_back = book.mark(real.incident, None, "ann", "", NOW)
+    assert taken_back.transition.transition is TransitionKind.UNMARKED
+    assert taken_back.incident == replace(incident, transitions_total=4)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "person_resolves", "decision", "why"),
+    [
+        (None, False, Decision.REOPENED, "it came back"),
+        (Verdict.REAL, False, Decision.REOPENED, "the same trouble came back"),
+        (Verdict.FALSE_ALARM, False, Decision.OPENED, "a person has settled the old one"),
+        (Verdict.FALSE_ALARM, True, Decision.OPENED, "a person has settled the old one"),
+        (None, True, Decision.OPENED, "what a person resolved stays resolved"),
+    ],
+)
+def test_what_a_person_called_a_false_alarm_and_is_resolved_stays_resolved(
+    verdict: Verdict | None, person_resolves: bool, decision: Decision, why: str
+) -> None:
+    line, incident = alarmed()
+    if verdict is not None:
+        incident = book.mark(incident, verdict, "ann", "", NOW).incident
+    if person_resolves:
+        line.incident = book.resolve(incident, "ann", "").incident
+    else:
+        line.incident = incident
+        line.feed(QUIET, QUIET, QUIET)
+        assert line.incident.status is Status.RESOLVED
+    assert line.feed(THRESHOLD + 1) == [decision], why
+    assert line.incident.verdict is (verdict if decision is Decision.REOPENED else None)
+
+
+def test_an_open_alert_that_is_called_false_goes_on_counting_and_resolves_by_itself() -> None:
+    line, incident = alarmed()
+    line.incident = book.mark(incident, Verdict.FALSE_ALARM, "ann", "", NOW).incident
+    assert line.feed(THRESHOLD + 1, QUIET, QUIET, QUIET)[-1] is Decision.RESOLVED
+    assert line.incident.verdict is Verdict.FALSE_ALARM

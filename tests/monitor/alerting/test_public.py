@@ -12,7 +12,7 @@ import pytest
 from detectors.base import Kind, Level, Reading, Subject, SubjectType
 from monitor.alerting import book
 from monitor.alerting.book import BookPolicy
-from monitor.alerting.incident import Change, PaneRef
+from monitor.alerting.incident import Change, PaneRef, Verdict
 from monitor.alerting.public import compact_json, short_line, summary_of, transition_line
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -192,3 +192,7 @@ def test_summaries_say_what_happened_and_who_did_it(opened: Change) -> None:
     taken = book.acknowledge(opened.incident, "ann", "calling them", NOW)
     assert summary_of(taken) == "Acknowledged by ann: calling them"
     assert summary_of(book.resolve(taken.incident, "bob", "")) == "Resolved by bob"
+    marked = book.mark(taken.incident, Verdict.FALSE_ALARM, "ann", "a load test", NOW)
+    assert summary_of(marked) == "Marked as a false alarm by ann: a load test"
+    assert summary_of(book.mark(marked.incident, Verdict.REAL, "ann", "", NOW)) == "Marked as real by ann"
+    assert summary_of(book.mark(marked.incident, None, "ann", "", NOW)) == "Mark taken back by ann"

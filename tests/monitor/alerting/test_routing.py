@@ -7,7 +7,7 @@ import pytest
 from detectors.base import MODEL, Kind, Level, Reading
 from monitor.alerting import book
 from monitor.alerting.book import BookPolicy
-from monitor.alerting.incident import Change, PaneRef
+from monitor.alerting.incident import Change, PaneRef, Verdict
 from monitor.alerting.routing import Route, Routing, route, routes_of
 from monitor.config import Severity, SlackSettings
 
@@ -17,6 +17,7 @@ OPENED = book.apply(None, READING, PaneRef("m", "", 1_700_000_000, 10), BookPoli
 assert OPENED.incident is not None
 NEWS = Change(OPENED.incident, OPENED.transitions[0])
 TAKEN = book.acknowledge(OPENED.incident, "ann", "", NOW)
+MARKED = book.mark(OPENED.incident, Verdict.FALSE_ALARM, "ann", "", NOW)
 CLOSED = book.resolve(OPENED.incident, "ann", "")
 
 
@@ -35,6 +36,8 @@ CLOSED = book.resolve(OPENED.incident, "ann", "")
         (TAKEN, Route("a"), True, Routing.OWED),
         (TAKEN, Route("a"), False, Routing.NEVER_TOLD),
         (TAKEN, Route("a", send_resolved=False), True, Routing.OWED),
+        (MARKED, Route("a"), True, Routing.RECORD_ONLY),
+        (MARKED, Route("a"), False, Routing.RECORD_ONLY),
     ],
 )
 def test_route(change: Change, to: Route, told: bool, expected: Routing) -> None:

@@ -64,6 +64,9 @@ class Broken:
         pytest.param("POST", "/api/v1/alerts/a0/resolve", {"content": b"{", "headers": JSON}, 422, id="broken JSON"),
         pytest.param("POST", "/api/v1/alerts/a0/resolve", {"content": b"\xff", "headers": JSON}, 400, id="not UTF-8"),
         pytest.param("POST", "/api/v1/alerts/none/resolve", {"json": {"by": "ada"}}, 404, id="resolving nothing"),
+        pytest.param("POST", "/api/v1/alerts/none/dismiss", {"json": {"by": "ada"}}, 404, id="dismissing nothing"),
+        pytest.param("POST", "/api/v1/alerts/a0/mark", {"json": {"by": "ada"}}, 422, id="no verdict"),
+        pytest.param("POST", "/api/v1/alerts/a0/mark", {"json": {"by": "a", "verdict": "x"}}, 422, id="odd verdict"),
         pytest.param("POST", "/api/v1/events", {"content": GOOD}, 415, id="no content type"),
         pytest.param("POST", "/api/v1/events", {"data": {"a": "b"}}, 415, id="a form"),
         pytest.param("POST", "/api/v1/events", {"content": b"{", "headers": JSON}, 400, id="half an event"),
@@ -224,7 +227,8 @@ class TestReading:
     @pytest.mark.parametrize(
         ("query", "n"),
         [("kind=ood", 3), ("kind=ood&kind=drift", 7), ("severity=critical", 1), ("search=TITLE+3", 1),
-         ("model=other", 0), ("status=resolved", 0), ("status=open&kind=ood&search=it", 3)],
+         ("model=other", 0), ("status=resolved", 0), ("status=open&kind=ood&search=it", 3),
+         ("verdict=none", 7), ("verdict=real&verdict=false_alarm", 0)],
     )  # fmt: skip
     def test_alerts_are_filtered(self, stocked: Any, query: str, n: int) -> None:
         assert len(stocked.client.get(f"/api/v1/alerts?{query}").json()["alerts"]) == n
@@ -233,7 +237,9 @@ class TestReading:
         first = stocked.client.get("/api/v1/models/fraud", params={"version": "1"}).json()
         assert (first["model"]["status"], first["model"]["open_alerts"]) == ("alarm", 7)
         assert first["reference"] == {"columns": 3}
-        assert first["budget"]["alerts_last_week"] == 7
+        week = first["budget"]["last_week"]
+        assert (week["alerts"], week["false_alarms"], week["unmarked"]) == (7, 0, 7)
+        assert week["false_alarms_per_week"] is None
         assert first["event_range"] is None
         assert first["versions"] == ["1", "2"]
         assert stocked.client.get("/api/v1/models/fraud").json()["model"]["version"] == "2"
@@ -278,6 +284,32 @@ class TestDecisions:
         ]
         assert detail["alert"]["status"] == "resolved"
         assert detail["deliveries"] == []
+
+    def test_a_verdict_counts_in_the_budget_until_it_is_taken_back(self, stocked: Any) -> None:
+        def false_alarms() -> int:
+            return int(
+                stocked.client.get("/api/v1/models/fraud?version=1").json()["budget"]["last_week"]["false_alarms"]
+            )
+
+        said = {"by": "ada", "note": "a load test", "verdict": "false_alarm"}
+        marked = stocked.client.post("/api/v1/alerts/a0/mark", json=said).json()
+        assert (marked["verdict"], marked["verdict_by"], marked["status"]) == ("false_alarm", "ada", "open")
+        assert false_alarms() == 1
+        assert_problem(stocked.client.post("/api/v1/alerts/a0/mark", json=said), 409)
+        back = stocked.client.post("/api/v1/alerts/a0/mark", json={"by": "ada", "verdict": None}).json()
+        assert (back["verdict"], back["verdict_by"], back["verdict_at"]) == (None, None, None)
+        assert false_alarms() == 0
+        steps = stocked.client.get("/api/v1/alerts/a0").json()["transitions"]
+        assert [row["transition"] for row in steps] == ["marked_false_alarm", "unmarked"]
+
+    def test_dismissing_resolves_as_well(self, stocked: Any) -> None:
+        gone = stocked.client.post("/api/v1/alerts/a0/dismiss", json={"by": "ada", "note": "a load test"}).json()
+        assert (gone["verdict"], gone["status"]) == ("false_alarm", "resolved")
+        detail = stocked.client.get("/api/v1/alerts/a0").json()
+        assert [row["transition"] for row in detail["transitions"]] == ["marked_false_alarm", "resolved"]
+        assert_problem(stocked.client.post("/api/v1/alerts/a0/dismiss", json={"by": "ada"}), 409)
+        changed = stocked.client.post("/api/v1/alerts/a0/mark", json={"by": "bob", "verdict": "real"}).json()
+        assert (changed["verdict"], changed["status"]) == ("real", "resolved")
 
     def test_what_is_resolved_stays_so(self, stocked: Any) -> None:
         assert stocked.client.post("/api/v1/alerts/a0/resolve", json={"by": "ada"}).status_code == 200

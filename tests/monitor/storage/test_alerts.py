@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from detectors.base import MODEL, Kind, Level, Reading, Subject, SubjectType
 from monitor.alerting.book import BookPolicy
-from monitor.alerting.incident import Change, PaneRef, Status, TransitionKind
+from monitor.alerting.incident import Change, PaneRef, Status, TransitionKind, Verdict
 from monitor.alerting.routing import Route
 from monitor.config import Severity
 from monitor.errors import Conflict, NotFound
@@ -236,6 +236,56 @@ def test_people_hear_why_a_request_cannot_be_met(engine: sa.Engine) -> None:
     with pytest.raises(Conflict, match="already resolved"), transaction(engine) as conn:
         store.acknowledge_alert(conn, opened.incident.id, "bob", "", ROUTES, NOW)
     assert count(engine, alert_transitions) == 2
+
+
+def test_a_verdict_is_stored_and_nobody_is_told(engine: sa.Engine) -> None:
+    (opened,) = record(engine, 0, ALARM)
+    alert_id = opened.incident.id
+    for verdict in (Verdict.FALSE_ALARM, None, Verdict.REAL):
+        with transaction(engine) as conn:
+            marked = store.mark_alert(conn, alert_id, verdict, "ann", "a load test", ROUTES, NOW)
+            assert store.incident(conn, alert_id) == marked.incident
+    assert owed(engine) == [("hook", 1)]
+    assert record(engine, 1, ALARM) == []
+    with transaction(engine) as conn:
+        assert store.incident(conn, alert_id).verdict is Verdict.REAL  # type: ignore[union-attr]
+        steps = conn.execute(sa.select(alert_transitions).order_by(alert_transitions.c.sequence)).all()
+    assert [(step.transition, step.actor) for step in steps] == [
+        ("opened", "vedette"),
+        ("marked_false_alarm", "ann"),
+        ("unmarked", "ann"),
+        ("marked_real", "ann"),
+    ]
+
+
+def test_dismissing_marks_and_resolves_and_destinations_hear_of_the_second(engine: sa.Engine) -> None:
+    (opened,) = record(engine, 0, ALARM)
+    with transaction(engine) as conn:
+        closed = store.dismiss_alert(conn, opened.incident.id, "ann", "a load test", ROUTES, NOW)
+        assert store.incident(conn, opened.incident.id) == closed.incident
+    assert (closed.incident.status, closed.incident.verdict) == (Status.RESOLVED, Verdict.FALSE_ALARM)
+    assert owed(engine) == [("hook", 1), ("hook", 3)]
+    with pytest.raises(Conflict, match="already marked false_alarm"), transaction(engine) as conn:
+        store.dismiss_alert(conn, opened.incident.id, "bob", "", ROUTES, NOW)
+    (again,) = record(engine, 1, ALARM)
+    assert again.transition.transition is TransitionKind.OPENED
+    assert again.incident.id != opened.incident.id
+
+
+def test_dismissing_does_only_what_is_left_to_do(engine: sa.Engine) -> None:
+    (marked,) = record(engine, 0, ALARM)
+    with transaction(engine) as conn:
+        store.mark_alert(conn, marked.incident.id, Verdict.FALSE_ALARM, "ann", "", ROUTES, NOW)
+        resolved = store.dismiss_alert(conn, marked.incident.id, "ann", "", ROUTES, NOW)
+    assert (resolved.transition.transition, resolved.transition.sequence) == (TransitionKind.RESOLVED, 3)
+    (later,) = record(engine, 1, ALARM)
+    with transaction(engine) as conn:
+        store.resolve_alert(conn, later.incident.id, "ann", "", ROUTES, NOW)
+        dismissed = store.dismiss_alert(conn, later.incident.id, "ann", "", ROUTES, NOW)
+    assert (dismissed.transition.transition, dismissed.incident.status) == (
+        TransitionKind.MARKED_FALSE_ALARM,
+        Status.RESOLVED,
+    )
 
 
 def test_loading_gives_open_incidents_and_those_resolved_lately(engine: sa.Engine) -> None:

@@ -29,7 +29,7 @@ def engine(database_url: str) -> Iterator[sa.Engine]:
     values |= {"id": "a1", "kind": "drift", "subject_type": "model", "status": "open", "severity": "warning"}
     numbers = {"readings_total": 1, "quiet_panes": 0, "log_evidence": 9.0, "log_threshold": 8.0, "effect": 0.1}
     times = {"opened_at": NOW, "last_seen_at": NOW, "created_at": NOW}
-    nothing = {"acknowledged_by": None, "members": [], "detail": {}}
+    nothing = {"acknowledged_by": None, "verdict": None, "verdict_by": None, "members": [], "detail": {}}
     with transaction(engine) as conn:
         conn.execute(t.alerts.insert().values({**values, **numbers, **times, **nothing}))
     yield engine
@@ -64,6 +64,36 @@ def test_what_cannot_be_decided_is_named_and_changes_nothing(engine: sa.Engine, 
     for decide in (commands.acknowledge, commands.resolve):
         with pytest.raises(Conflict):
             decide("a1", "bob", "")
+    assert DatabaseQueries(engine, 1.0).alert("a1") == before
+
+
+def test_a_verdict_answers_with_the_alert_as_it_is_then_read(engine: sa.Engine, commands: DatabaseCommands) -> None:
+    queries = DatabaseQueries(engine, 1.0)
+    marked = commands.mark("a1", "real", "ada", "seen upstream")
+    assert (marked.verdict, marked.verdict_by, marked.verdict_at, marked.status) == ("real", "ada", NOW, "open")
+    assert marked == queries.alert("a1")
+    unmarked = commands.mark("a1", None, "ada", "")
+    assert (unmarked.verdict, unmarked.verdict_by, unmarked.verdict_at) == (None, None, None)
+    dismissed = commands.dismiss("a1", "bob", "a load test")
+    assert (dismissed.verdict, dismissed.verdict_by, dismissed.status) == ("false_alarm", "bob", "resolved")
+    assert dismissed == queries.alert("a1")
+    assert [(row.transition, row.note) for row in queries.transitions("a1")] == [
+        ("marked_real", "seen upstream"),
+        ("unmarked", ""),
+        ("marked_false_alarm", "a load test"),
+        ("resolved", ""),
+    ]
+
+
+def test_a_verdict_that_cannot_be_is_named_and_changes_nothing(engine: sa.Engine, commands: DatabaseCommands) -> None:
+    with pytest.raises(NotFound, match="no alert"):
+        commands.mark("none", "real", "ada", "")
+    commands.dismiss("a1", "ada", "")
+    before = DatabaseQueries(engine, 1.0).alert("a1")
+    with pytest.raises(Conflict, match="already marked false_alarm by ada"):
+        commands.mark("a1", "false_alarm", "bob", "")
+    with pytest.raises(Conflict, match="already marked"):
+        commands.dismiss("a1", "bob", "")
     assert DatabaseQueries(engine, 1.0).alert("a1") == before
 
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import sqlalchemy as sa
 
+from detectors.budget import shares_of
 from monitor.queries import AlertFilter, InvalidCursor, VolumePoint
 from monitor.storage import tables as t
 from monitor.storage.engine import create_engine, transaction
@@ -51,7 +52,7 @@ def alert(id_: str, **values: Any) -> dict[str, Any]:
         "title": f"title of {id_}", "reason": "the mean moved", "opened_at": NOW, "last_seen_at": NOW,
         "resolved_at": None, "onset_at": None, "readings_total": 1, "quiet_panes": 0, "log_evidence": 9.0,
         "log_threshold": 8.0, "effect": 0.5, "effect_unit": "σ", "detail": {"top": [1, 2]}, "acknowledged_by": None,
-        "acknowledged_at": None, "created_at": NOW, **values,
+        "acknowledged_at": None, "verdict": None, "created_at": NOW, **values,
     }  # fmt: skip
 
 
@@ -182,6 +183,10 @@ class TestAlerts:
             (AlertFilter(search="SPAM"), {"a3"}),
             (AlertFilter(search="100%"), {"a2"}),
             (AlertFilter(search="_"), set()),
+            (AlertFilter(verdict=("false_alarm",)), {"a2"}),
+            (AlertFilter(verdict=("none",)), {"a1", "a3"}),
+            (AlertFilter(verdict=("none", "false_alarm"), kind=("ood",)), {"a2"}),
+            (AlertFilter(verdict=("real",)), set()),
         ],
     )
     def test_filters(self, engine: sa.Engine, queries: DatabaseQueries, where: AlertFilter, found: set[str]) -> None:
@@ -189,7 +194,7 @@ class TestAlerts:
             engine,
             t.alerts,
             alert("a1"),
-            alert("a2", kind="ood", severity="critical", reason="100% strange"),
+            alert("a2", kind="ood", severity="critical", reason="100% strange", verdict="false_alarm"),
             alert("a3", model="spam", status="resolved", resolved_at=NOW),
         )
         assert {row.id for row in queries.alerts(where).rows} == found
@@ -237,6 +242,78 @@ class TestAlerts:
         assert overview.open_alerts == {"warning": 1}
 
 
+class TestBudget:
+    END = NOW - timedelta(days=300)
+    SUMMARY: ClassVar = {"detectors": ["drift", "ood", "of a newer version"]}
+
+    def test_it_is_of_event_time_and_the_pipeline_s_alerts_are_no_detector_s(
+        self, engine: sa.Engine, queries: DatabaseQueries
+    ) -> None:
+        insert(engine, t.models, model(judged_until=int(self.END.timestamp())))
+        insert(
+            engine,
+            t.alerts,
+            alert("a1", opened_at=self.END - timedelta(days=6), verdict="false_alarm"),
+            alert("a2", opened_at=self.END - timedelta(days=2), kind="ood", detector="ood", status="resolved"),
+            alert("a3", opened_at=self.END - timedelta(days=8), verdict="real"),
+            alert("a4", opened_at=self.END, kind="pipeline"),
+            alert("a5", opened_at=self.END - timedelta(days=29)),
+            alert("a6", opened_at=self.END, version="2"),
+        )
+        budget = queries.budget("fraud", "1")
+        assert budget is not None
+        week, month = budget.last_week, budget.last_4_weeks
+        assert (week.alerts, week.false_alarms, week.real, week.unmarked) == (2, 1, 0, 1)
+        assert (month.alerts, month.false_alarms, month.real, month.unmarked) == (3, 1, 1, 1)
+        assert (week.since, week.until) == (self.END - timedelta(weeks=1), self.END)
+        assert month.since == self.END - timedelta(weeks=4)
+        assert [(line.detector, line.alerts, line.real) for line in month.detectors] == [
+            ("marginals", 2, 1),
+            ("ood", 1, 0),
+        ]
+
+    def test_only_what_a_reference_judged_was_watched_and_once(
+        self, engine: sa.Engine, queries: DatabaseQueries
+    ) -> None:
+        start = int(self.END.timestamp())
+        insert(engine, t.models, model(judged_until=start))
+        insert(
+            engine,
+            t.panes,
+            pane(start - 20),
+            pane(start - 10),
+            pane(start - 10, reference_id="r2"),
+            pane(start - 30, reference_id=""),
+            pane(start - 8 * 86_400, pane_s=600),
+            pane(start - 29 * 86_400, pane_s=600),
+        )
+        budget = queries.budget("fraud", "1")
+        assert budget is not None
+        assert (budget.last_week.watched_s, budget.last_4_weeks.watched_s) == (20.0, 620.0)
+        assert budget.last_4_weeks.allowed == pytest.approx(620 / (7 * 86_400))
+
+    def test_shares_are_those_of_the_detectors_that_fitted(self, engine: sa.Engine, queries: DatabaseQueries) -> None:
+        insert(engine, t.models, model(), model(version="2"))
+        assert queries.budget("fraud", "1").shares == {}  # type: ignore[union-attr]
+        every = {"detectors": ["drift", "ood", "extraction"]}
+        insert(engine, t.references, reference("r0", version="", summary=every), reference("r1", summary=self.SUMMARY))
+        own, served = queries.budget("fraud", "1"), queries.budget("fraud", "2")
+        assert own is not None
+        assert served is not None
+        assert own.shares == pytest.approx(shares_of(["drift", "ood"]))
+        assert sum(own.shares.values()) == pytest.approx(1.0)
+        assert set(served.shares) == {"drift", "ood", "extraction"}
+        assert {line.detector: line.share for line in own.last_week.detectors} == own.shares
+
+    def test_a_model_that_was_never_judged_has_spent_nothing(self, engine: sa.Engine, queries: DatabaseQueries) -> None:
+        insert(engine, t.models, model("a"), model("b", last_event_at=None))
+        for name in ("a", "b"):
+            budget = queries.budget(name, "1")
+            assert budget is not None
+            assert (budget.last_4_weeks.alerts, budget.last_4_weeks.watched_s) == (0, 0.0)
+            assert budget.last_4_weeks.false_alarms_per_week is None
+
+
 class TestTime:
     def test_volume_adds_the_panes_of_every_reference(self, engine: sa.Engine, queries: DatabaseQueries) -> None:
         insert(engine, t.panes, pane(1200, 5), pane(1200, 7, "r2"), pane(1210, 1), pane(1220, 9))
@@ -271,24 +348,6 @@ class TestTime:
         found = queries.event_range("fraud", "1")
         assert found is not None
         assert [at.timestamp() for at in found] == [600.0, 1220.0]
-
-    def test_budget_counts_the_last_week_of_event_time(self, engine: sa.Engine, queries: DatabaseQueries) -> None:
-        end = NOW - timedelta(days=300)
-        insert(engine, t.models, model(judged_until=int(end.timestamp())))
-        insert(
-            engine,
-            t.alerts,
-            alert("a1", opened_at=end - timedelta(days=6)),
-            alert("a2", opened_at=end - timedelta(days=2), kind="ood", status="resolved"),
-            alert("a3", opened_at=end - timedelta(days=8)),
-            alert("a4", opened_at=end, kind="pipeline"),
-        )
-        start = int(end.timestamp())
-        insert(engine, t.panes, pane(start - 20), pane(start - 10), pane(start - 30, reference_id=""))
-        budget = queries.budget("fraud", "1")
-        assert budget is not None
-        assert (budget.alerts_last_week, budget.watched_s, budget.alarms_per_week) == (2, 20.0, 1.0)
-        assert sum(budget.shares.values()) == pytest.approx(1.0)
 
     def test_the_last_minute_counts_judged_and_waiting_events(
         self, engine: sa.Engine, queries: DatabaseQueries
