@@ -192,6 +192,18 @@ def ks_distances(reference: np.ndarray, windows: np.ndarray) -> np.ndarray:
     return np.maximum(np.abs(last - right), np.abs(left - first)).max(axis=1)
 
 
+def ks_p_values(reference: np.ndarray, windows: Sequence[np.ndarray]) -> np.ndarray:
+    """(windows,) p-value of each window against ``reference``, missing values left out, 1 where nothing is left.
+
+    The two-sample distance by the one-sample law at ``n m / (n + m)`` events.
+    """
+    known = np.sort(reference[np.isfinite(reference)])
+    present = [window[np.isfinite(window)] for window in windows]
+    distance = np.array([ks_distances(known, window[None, :])[0] if len(window) else 0.0 for window in present])
+    sizes = np.array([max(len(window), 1) for window in present])
+    return np.asarray(kstwo.sf(distance, np.rint(sizes * len(known) / (sizes + len(known)))))
+
+
 def cusum_of_shift(shift: float) -> Traced:
     """Two-sided CUSUM that knows mean, sd and the shift."""
     return Traced("CUSUM told the change", lambda reference, live: cusum_path(live, shift / 2), strongest=40.0)
