@@ -53,10 +53,10 @@ def _jobs(quick: bool, seed: int) -> list[Job]:
     if quick:
         grid = [
             Job(delay.one_column_section, (500, delay.QUICK_CHANGES, delay.QUICK, seed)),
-            Job(delay.usual_section, (delay.USUAL_CHANGES[1:3], 12, 0, seed)),
+            Job(delay.usual_section, (delay.USUAL_CHANGES[1:3], 8, 0, seed)),
             Job(delay.wide_section, (0.5, 8, seed)),
         ]
-        cells, mixed = run_length.quick_cells(), [(0.5, 8)]
+        cells, mixed = run_length.quick_cells(), [(0.5, 4)]
     else:
         grid = [Job(delay.one_column_section, (n, numbers, delay.FULL, seed)) for n in (500, 2_000)]
         grid += [Job(delay.one_column_section, (500, categories, delay.FULL, seed))]
