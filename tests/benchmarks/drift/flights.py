@@ -41,7 +41,7 @@ _WINDOWS = {"hourly": 3_600.0, "daily": _DAY_S}
 
 
 def section(quick: bool) -> Section:
-    """Incidents a week at a budget of one, and the days that KS and chi-square flag; ``quick`` leaves out the moving."""
+    """Incidents a week at a budget of one, and the days that KS and chi-square flag; quick: breathing columns only."""
     table, times = _flights()
     reference = times < datetime(2013, 4, 1, tzinfo=UTC).timestamp()
     until = datetime(2013, 7, 1, tzinfo=UTC).timestamp() if quick else np.inf
