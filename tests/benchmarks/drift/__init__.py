@@ -60,7 +60,7 @@ def _jobs(quick: bool, seed: int) -> list[Job]:
     else:
         grid = [Job(delay.one_column_section, (n, numbers, delay.FULL, seed)) for n in (500, 2_000)]
         grid += [Job(delay.one_column_section, (500, categories, delay.FULL, seed))]
-        grid += [Job(delay.usual_section, (delay.USUAL_CHANGES, 60, 1_000_000, seed))]
+        grid += [Job(delay.usual_section, (delay.USUAL_CHANGES, 40, 1_000_000, seed))]
         grid += [Job(delay.wide_section, (rho, 60, seed)) for rho in (0.0, 0.5, 0.95)]
         cells, mixed = run_length.full_cells(), [(phi, 40) for phi in (0.0, 0.5, 0.9)]
     jobs = [*grid, Job(flights.section, (quick,))]

@@ -72,7 +72,7 @@ class Effort:
 
 
 QUICK = Effort(clean_runs=40, clean_lengths=2.0, runs=40, horizon=400)
-FULL = Effort(clean_runs=200, clean_lengths=3.0, runs=300, horizon=1_000)
+FULL = Effort(clean_runs=200, clean_lengths=3.0, runs=200, horizon=800)
 
 
 def log_line(paths: Sequence[np.ndarray], wanted: float) -> tuple[float, Lengths]:
@@ -195,7 +195,7 @@ USUAL_CHANGES = tuple(Change("shift", size) for size in (0.25, 0.5, 1.0, 2.0))
 
 def usual_section(changes: Sequence[Change], runs: int, clean_events: int, seed: int) -> Section:
     """Delays at a guaranteed run length of 100,000 events; peers are matched to it where ``clean_events`` allow."""
-    horizon, guaranteed = 10_000, USUAL_BOUND * USUAL_PACE.per_pane
+    horizon, guaranteed = 5_000, USUAL_BOUND * USUAL_PACE.per_pane
     out = Section()
     n_clean = max(1, clean_events // round(2 * guaranteed))
     clean = _streams(seed, 2_000, None, n_clean, round(2 * guaranteed), False)
