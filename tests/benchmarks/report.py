@@ -43,6 +43,8 @@ class Report:
 
 
 def _plain(value: Any) -> Any:
+    if hasattr(value, "to_json"):
+        return value.to_json()
     return value.item() if hasattr(value, "item") else value
 
 

@@ -1,0 +1,69 @@
+"""Drift: false alarms against the budget, delays at matched false-alarm rates, real traffic, and speed.
+
+run_length.py   false alarms over budget: covering grid, dependence, 30 mixed columns
+delay.py        events from change to alarm, beside river's detectors, windowed KS and a CUSUM told the change
+flights.py      flights out of New York: first quarter as reference, the rest as stream
+speed.py        CPU time of both halves, beside other detectors
+joint.py        the grid of joint changes, for a detector of joint drift
+peers.py, charts.py, streams.py, watched.py, figures.py: what they share
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+
+from tests.benchmarks.drift import delay, flights, run_length, speed
+from tests.benchmarks.drift.figures import Section
+from tests.benchmarks.report import Report
+
+__all__ = ["run"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One piece of the report that runs by itself."""
+
+    make: Callable[..., Section]
+    arguments: tuple
+
+    def __call__(self) -> Section:
+        return self.make(*self.arguments)
+
+
+def run(quick: bool, seed: int) -> Report:
+    """All sections, spread over the machine's cores; the seed fixes every figure but times."""
+    began = time.perf_counter()
+    sections = [speed.section(quick, seed)]
+    with ProcessPoolExecutor(os.cpu_count() or 1, mp_context=multiprocessing.get_context("fork")) as pool:
+        sections += [job.result() for job in [pool.submit(job) for job in _jobs(quick, seed)]]
+    whole = sum(sections[1:], sections[0])
+    whole.figures["seconds for all of this"] = time.perf_counter() - began
+    return Report("drift", whole.figures, whole.goals)
+
+
+def _jobs(quick: bool, seed: int) -> list[Job]:
+    """Longest first."""
+    numbers = tuple(c for c in delay.CHANGES if not c.categorical)
+    categories = tuple(c for c in delay.CHANGES if c.categorical)
+    if quick:
+        grid = [
+            Job(delay.one_column_section, (500, delay.QUICK_CHANGES, delay.QUICK, seed)),
+            Job(delay.usual_section, (delay.USUAL_CHANGES[1:3], 8, 0, seed)),
+            Job(delay.wide_section, (0.5, 8, seed)),
+        ]
+        cells, mixed = run_length.quick_cells(), [(0.5, 4)]
+    else:
+        grid = [Job(delay.one_column_section, (n, numbers, delay.FULL, seed)) for n in (500, 2_000)]
+        grid += [Job(delay.one_column_section, (500, categories, delay.FULL, seed))]
+        grid += [Job(delay.usual_section, (delay.USUAL_CHANGES, 40, 1_000_000, seed))]
+        grid += [Job(delay.wide_section, (rho, 60, seed)) for rho in (0.0, 0.5, 0.95)]
+        cells, mixed = run_length.full_cells(), [(phi, 40) for phi in (0.0, 0.5, 0.9)]
+    jobs = [*grid, Job(flights.section, (quick,))]
+    jobs += [Job(run_length.mixed_section, (phi, weeks, seed)) for phi, weeks in mixed]
+    costly = sorted(cells, key=lambda item: -item[0].columns * item[0].per_pane)
+    return jobs + [Job(run_length.section, (cell, allowed, seed)) for cell, allowed in costly]

@@ -1,0 +1,262 @@
+"""Events from a change to the alarm, beside other detectors at the same false-alarm rate, in one run.
+
+The alarm line of ours is put where the mean run length on clean streams is ``EVENT_ARL`` events; then every peer's own
+knob is turned until its mean run length on the same clean streams is ours. All see the same streams: a reference,
+``ONSET`` ordinary events, then the change. Streams that alarm before the onset are counted apart.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from detectors.base import Detector
+from detectors.budget import DEFAULT_TOLERANCE
+from detectors.drift.marginals import MarginalDrift
+from tests.benchmarks.drift.figures import Lengths, Section
+from tests.benchmarks.drift.peers import (
+    Matched,
+    Peer,
+    Stream,
+    adwin,
+    cusum_of_scale,
+    cusum_of_shift,
+    delays_of,
+    kswin,
+    matched,
+    page_hinkley,
+    windowed_ks,
+)
+from tests.benchmarks.drift.streams import Change, World, few_categories, one_column
+from tests.benchmarks.drift.watched import Fitted, Pace, Rows, evidence_path, first_alarm
+
+EVENT_ARL = 640.0
+ONSET = 100
+BY_EVENT = Pace(per_pane=1)
+_OUT_OF_REACH = 1e30
+_LOWEST_LOG_LINE = float(np.log(20.0))
+"""``AlarmBudget`` puts no line below it."""
+CHANGES = (
+    *(Change("shift", size) for size in (0.1, 0.25, 0.5, 1.0, 2.0)),
+    *(Change("scale", size) for size in (0.5, 0.7, 1.3, 1.5, 2.0)),
+    Change("tail"),
+    Change("ramp", 1.0),
+    Change("swap"),
+    Change("new"),
+)
+QUICK_CHANGES = tuple(Change(*c) for c in (("shift", 0.5), ("shift", 1.0), ("scale", 2.0)))
+MOST = {
+    Change("shift", 0.25): 140.0,
+    Change("shift", 0.5): 41.0,
+    Change("shift", 1.0): 15.0,
+    Change("shift", 2.0): 7.0,
+    Change("scale", 1.5): 40.0,
+    Change("scale", 2.0): 18.0,
+    Change("scale", 0.5): 20.0,
+}
+"""Table D.6: mean delay in events at a mean run length of 640, one column, 500 events of reference."""
+WITHIN_OF_ORACLE = 1.5
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How many clean streams, each how many run lengths long, and how many changed streams, each how long."""
+
+    clean_runs: int
+    clean_lengths: float
+    runs: int
+    horizon: int
+
+
+QUICK = Effort(clean_runs=40, clean_lengths=2.0, runs=40, horizon=400)
+FULL = Effort(clean_runs=200, clean_lengths=3.0, runs=200, horizon=800)
+
+
+def log_line(paths: Sequence[np.ndarray], wanted: float) -> tuple[float, Lengths]:
+    """The log evidence at which the mean run length (panes) over ``paths`` is the wanted one, and what it is there."""
+    highest = [np.maximum.accumulate(path) for path in paths]
+    horizon = float(len(paths[0]))
+
+    def reached(line: float) -> Lengths:
+        at = np.array([np.searchsorted(path, line) for path in highest], dtype=np.float64)
+        return Lengths.of_runs(np.where(at < horizon, at + 1, np.inf), horizon)
+
+    low, high = _LOWEST_LOG_LINE, max(float(path[-1]) for path in highest) + 1.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if reached(middle).mean < wanted else (low, middle)
+    return high, reached(high)
+
+
+@dataclass(frozen=True)
+class Ours:
+    """The detector under test at one alarm line."""
+
+    detector: type[Detector]
+    bound: float
+    tolerance: float
+    pace: Pace
+
+    def first(self, reference: Rows, live: Rows) -> float:
+        return first_alarm(
+            Fitted.on(self.detector, reference, self.pace).built(self.bound, self.tolerance), live, self.pace
+        )
+
+    def delays(self, streams: Sequence[tuple[Rows, Rows]], onset: int, horizon: float) -> Lengths:
+        return delays_of(np.array([self.first(*stream) for stream in streams]), onset, horizon)
+
+
+def calibrated(
+    detector: type[Detector], clean: Sequence[tuple[Rows, Rows]], wanted: float, pace: Pace = BY_EVENT
+) -> tuple[Ours, Lengths]:
+    """Ours at tolerance 0 with its line where its mean run length on ``clean`` is ``wanted`` panes."""
+    paths = [
+        evidence_path(Fitted.on(detector, reference, pace).built(_OUT_OF_REACH, 0.0), live, pace)
+        for reference, live in clean
+    ]
+    line, reached = log_line(paths, wanted)
+    return Ours(detector, float(np.exp(line)), 0.0, pace), reached
+
+
+def one_column_section(n: int, changes: Sequence[Change], effort: Effort, seed: int) -> Section:
+    """The delay grid on one column, panes of one event, tolerance 0."""
+    categorical = changes[0].categorical
+    name = f"1 column, N={n}" + (", categories" if categorical else "")
+    clean = _streams(seed, n, None, effort.clean_runs, round(effort.clean_lengths * EVENT_ARL), categorical)
+    ours, run_length = calibrated(MarginalDrift, _rows(clean, categorical), EVENT_ARL)
+    out = Section({f"mean run length in events, {name}, Vedette (B={ours.bound:,.0f})": run_length})
+    peers = [matched(peer, clean, run_length.mean) for peer in (adwin(), kswin(), page_hinkley(), windowed_ks())]
+    for peer in peers:
+        out.figures[f"mean run length in events, {name}, {peer.peer.name}"] = peer.run_length
+    for change in changes:
+        streams = _streams(seed, n, change, effort.runs, ONSET + effort.horizon, categorical)
+        found = {"Vedette": ours.delays(_rows(streams, categorical), ONSET, effort.horizon)}
+        found |= {peer.peer.name: peer.delays(streams, ONSET, effort.horizon) for peer in peers}
+        oracle = _oracle(change)
+        if oracle is not None:
+            told = matched(oracle, clean, run_length.mean, steps=30)
+            found[oracle.name] = told.delays(streams, ONSET, effort.horizon)
+        out += _compared(f"delay in events, {name}, {change.name}", found, MOST.get(change) if n == 500 else None)
+    return out
+
+
+def _compared(name: str, found: dict[str, Lengths], most: float | None) -> Section:
+    """Goals: the table's figure within its error, 1.5 of the oracle told the shift, every river detector beaten."""
+    out = Section({f"{name}, {who}": delay for who, delay in found.items()})
+    ours = found["Vedette"]
+    surely = ours.mean - 1.96 * ours.error
+    if most is not None:
+        out.at_most(f"{name}, lower 95 % limit", surely, most)
+    for who, other in found.items():
+        if who.startswith("river"):
+            out.at_most(f"{name}, beside {who}", ours.mean, other.mean)
+        if who.startswith("CUSUM") and "mean" in name:
+            out.at_most(f"{name}, over {who}, lower 95 % limit", surely / other.mean, WITHIN_OF_ORACLE)
+    return out
+
+
+def _oracle(change: Change) -> Peer | None:
+    makers: dict[str, Callable[[float], Peer]] = {"shift": cusum_of_shift, "scale": cusum_of_scale}
+    return makers[change.kind](change.size) if change.kind in makers else None
+
+
+def _streams(seed: int, n: int, change: Change | None, runs: int, length: int, categorical: bool) -> list[Stream]:
+    """Fresh reference and stream a run; with a change, its onset is after ``ONSET`` events."""
+    ordinary = few_categories if categorical else _normal
+    name = "clean" if change is None else change.name
+    out = []
+    for run in range(runs):
+        rng = np.random.default_rng([seed, zlib.crc32(name.encode()), n, run])
+        reference = ordinary(rng, n)
+        if change is None:
+            out.append((reference, ordinary(rng, length)))
+        else:
+            out.append((reference, np.concatenate([ordinary(rng, ONSET), change.values(rng, length - ONSET)])))
+    return out
+
+
+def _normal(rng: np.random.Generator, n: int) -> np.ndarray:
+    return rng.normal(size=n)
+
+
+def _rows(streams: Sequence[Stream], categorical: bool) -> list[tuple[Rows, Rows]]:
+    return [(one_column(a, categorical), one_column(b, categorical)) for a, b in streams]
+
+
+# A budget as it is used: panes of ten events, one false alarm in 10,000 of them
+
+USUAL_BOUND = 10_000.0
+USUAL_PACE = Pace(per_pane=10)
+USUAL_CHANGES = tuple(Change("shift", size) for size in (0.25, 0.5, 1.0, 2.0))
+
+
+def usual_section(changes: Sequence[Change], runs: int, clean_events: int, seed: int) -> Section:
+    """Delays at a guaranteed run length of 100,000 events; peers are matched to it where ``clean_events`` allow."""
+    horizon, guaranteed = 5_000, USUAL_BOUND * USUAL_PACE.per_pane
+    out = Section()
+    n_clean = max(1, clean_events // round(2 * guaranteed))
+    clean = _streams(seed, 2_000, None, n_clean, round(2 * guaranteed), False)
+    tellers = {change: _oracle(change) for change in changes}
+    others = [adwin(), kswin(), page_hinkley(), windowed_ks()] if clean_events > 2 * guaranteed else []
+    peers = [matched(peer, clean, guaranteed, steps=9) for peer in others]
+    for peer in peers:
+        reached = peer.run_length
+        known: object = reached if np.isfinite(reached.mean) else f"above {n_clean * 2 * guaranteed:,.0f}: no alarm"
+        out.figures[f"mean run length in events, 10 a pane, {peer.peer.name} (wanted {guaranteed:,.0f})"] = known
+    for change in changes:
+        streams = _streams(seed, 2_000, change, runs, ONSET + horizon, False)
+        name = f"delay in events, 10 a pane, B=10,000, N=2000, {change.name}"
+        found = {}
+        for tolerance, who in ((0.0, "Vedette"), (DEFAULT_TOLERANCE, "Vedette, default tolerance")):
+            ours = Ours(MarginalDrift, USUAL_BOUND, tolerance, USUAL_PACE)
+            found[who] = ours.delays(_rows(streams, False), ONSET, horizon)
+        found |= {peer.peer.name: peer.delays(streams, ONSET, horizon) for peer in peers}
+        oracle = tellers[change]
+        if oracle is not None:
+            told: Matched = matched(oracle, _streams(seed, 1, None, 20, round(2 * guaranteed), False), guaranteed, 30)
+            found[oracle.name] = told.delays(streams, ONSET, horizon)
+        out.figures |= {f"{name}, {who}": delay for who, delay in found.items()}
+        for peer in peers:
+            out.at_most(f"{name}, beside {peer.peer.name}", found["Vedette"].mean, found[peer.peer.name].mean)
+    return out
+
+
+# Twenty columns, threshold 1,000
+
+WIDE, WIDE_BOUND, WIDE_N = 20, 1_000.0, 500
+
+
+def wide_section(rho: float, runs: int, seed: int) -> Section:
+    """Mean run length, and delay of 1 sd in one and in all of 20 columns, panes of one event, tolerance 0."""
+    ours = Ours(MarginalDrift, WIDE_BOUND, 0.0, BY_EVENT)
+    name = f"20 columns, B=1,000, rho={rho:g}"
+    horizon = round(1.5 * WIDE_BOUND)
+    clean = np.array([ours.first(*_wide(seed, rho, run, horizon, None)) for run in range(runs)])
+    run_length = Lengths.of_runs(clean, horizon)
+    out = Section({f"mean run length in events, {name}": run_length})
+    out.at_least(
+        f"mean run length in events, {name}, upper 95 % limit", run_length.mean + 1.96 * _known(run_length), 1e3
+    )
+    for what, moved, most in (("one column", slice(0, 1), 23.0), ("all columns", slice(None), 17.0)):
+        streams = [_wide(seed, rho, run, 300, moved) for run in range(runs)]
+        delay = ours.delays(streams, ONSET, 300)
+        out.figures[f"delay in events, {name}, mean +1 sd in {what}"] = delay
+        lower = delay.mean - 1.96 * delay.error
+        out.at_most(f"delay in events, {name}, mean +1 sd in {what}, lower 95 % limit", lower, most)
+    return out
+
+
+def _known(length: Lengths) -> float:
+    return length.error if np.isfinite(length.error) else 0.0
+
+
+def _wide(seed: int, rho: float, run: int, length: int, moved: slice | None) -> tuple[Rows, Rows]:
+    world = World(np.random.default_rng([seed, 20, run]), WIDE, rho=rho)
+    reference = world.draw(WIDE_N)
+    live = world.latent(length + (0 if moved is None else ONSET))
+    if moved is not None:
+        live[ONSET:, moved] += 1.0
+    return reference, Rows.of_numbers(live)
