@@ -120,15 +120,19 @@ def _dispersion(values: FloatArray, events: EventBatch, pane_s: float) -> tuple[
     _, axes = np.linalg.eigh(centred.T @ centred)
     scores = (centred @ axes[:, -_DIRECTIONS:]).T
     timestamp = events.timestamp[: len(values)]
-    in_time = max((_mean_dispersion(scores, labels) for labels in _time_blocks(timestamp, pane_s)), default=1.0)
+    in_time = max((_above_chance(scores, labels) for labels in _time_blocks(timestamp, pane_s)), default=1.0)
     if events.client_id is None:
         return in_time, in_time
     _, clients = np.unique(events.client_id[: len(values)].astype(str), return_inverse=True)
-    return in_time, max(in_time, _mean_dispersion(scores, clients.astype(np.float64)))
+    return in_time, max(in_time, _above_chance(scores, clients.astype(np.float64)))
 
 
-def _mean_dispersion(scores: FloatArray, labels: FloatArray) -> float:
-    return float(np.mean([overdispersion(score, labels) for score in scores]))
+def _above_chance(scores: FloatArray, labels: FloatArray) -> float:
+    """Overdispersion beyond what as many groups of independent events show: typical, or in the worst direction."""
+    values = np.array([overdispersion(score, labels) for score in scores])
+    chance = np.sqrt(2.0 / max(np.unique(labels).size, 1))
+    typical = float(values.mean() - chance / np.sqrt(len(values)))
+    return max(1.0, typical, float(values.max() / (1 + 2 * chance)))
 
 
 def _time_blocks(timestamp: FloatArray, pane_s: float) -> list[FloatArray]:

@@ -49,8 +49,8 @@ class Moments:
         held = np.clip(steps, -_REACH, _REACH).astype(np.float64)
         first = held.sum(axis=0) * GRID
         if not self.paired:
-            return first.astype(np.int64)
-        return np.concatenate([first, (held.T @ held)[np.triu_indices(self.p)]]).astype(np.int64)
+            return np.asarray(first, dtype=np.int64)
+        return np.asarray(np.concatenate([first, (held.T @ held)[np.triu_indices(self.p)]]), dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -62,10 +62,10 @@ class Grid:
             return np.zeros((0, len(self.mean)), dtype=np.float32), np.zeros(len(rows), dtype=np.bool_)
         steps = np.subtract(rows, self.mean)
         steps *= GRID / self.scale
-        present = np.ones(len(rows), dtype=np.bool_)
+        present: NDArray[np.bool_] = np.ones(len(rows), dtype=np.bool_)
         if not np.isfinite(steps.sum()):
             finite = np.isfinite(steps)
-            present = finite.any(axis=1)
+            present = np.asarray(finite.any(axis=1))
             steps[~finite] = 0.0
             steps = steps[present]
         np.clip(steps, -REACH, REACH, out=steps)
