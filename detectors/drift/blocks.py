@@ -120,7 +120,8 @@ def _dispersion(values: FloatArray, events: EventBatch, pane_s: float) -> tuple[
     _, axes = np.linalg.eigh(centred.T @ centred)
     scores = (centred @ axes[:, -_DIRECTIONS:]).T
     timestamp = events.timestamp[: len(values)]
-    in_time = max((_above_chance(scores, labels) for labels in _time_blocks(timestamp, pane_s)), default=1.0)
+    in_time = max(_above_chance(scores, labels) for labels in _time_blocks(timestamp, pane_s))
+    in_time = max(in_time, *(_lingering(score) for score in scores))
     if events.client_id is None:
         return in_time, in_time
     _, clients = np.unique(events.client_id[: len(values)].astype(str), return_inverse=True)
@@ -133,6 +134,14 @@ def _above_chance(scores: FloatArray, labels: FloatArray) -> float:
     chance = np.sqrt(2.0 / max(np.unique(labels).size, 1))
     typical = float(values.mean() - chance / np.sqrt(len(values)))
     return max(1.0, typical, float(values.max() / (1 + 2 * chance)))
+
+
+def _lingering(score: FloatArray) -> float:
+    """Overdispersion of a first-order autoregression with the lag-one correlation of ``score``, less two errors."""
+    n, centred = len(score), score - score.mean()
+    correlation = float(centred[1:] @ centred[:-1] / max(float(centred @ centred), 1e-12))
+    sure = max(0.0, correlation - 2 * float(np.sqrt(max(1 - correlation**2, 0.0) / n)))
+    return (1 + sure) / (1 - min(sure, 0.99))
 
 
 def _time_blocks(timestamp: FloatArray, pane_s: float) -> list[FloatArray]:
