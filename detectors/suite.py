@@ -14,6 +14,7 @@ import numpy as np
 from detectors.base import Arrays, Detector, Judgement, Pane, Part, Subject, Unfit
 from detectors.batch import EventBatch, FloatArray
 from detectors.budget import DEFAULT_TOLERANCE, AlarmBudget, shares_of
+from detectors.drift.joint import JointDrift
 from detectors.drift.marginals import MarginalDrift
 from detectors.extraction.detector import ExtractionDetector
 from detectors.ood.detector import OodDetector
@@ -21,7 +22,7 @@ from detectors.reference import Reference
 from detectors.schema import infer_schema
 from detectors.sketch import Sketch, total
 
-DETECTORS: tuple[type[Detector], ...] = (MarginalDrift, OodDetector, ExtractionDetector)
+DETECTORS: tuple[type[Detector], ...] = (MarginalDrift, JointDrift, OodDetector, ExtractionDetector)
 
 PANE_WIDTHS_S = (10, 30, 60, 300, 900, 3_600, 21_600, 86_400)
 _EVENTS_PER_PANE = 25

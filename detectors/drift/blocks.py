@@ -1,0 +1,154 @@
+"""Blocks: the additive features of one source (``features`` or ``embedding``) and what they are in the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.batch import EventBatch, FloatArray
+from detectors.drift.moments import MAX_PAIRED_COLUMNS, MOMENT_ONE, Moments
+from detectors.drift.waves import WAVE_ONE, Float32Array, Grid, Int32Array, Waves
+from detectors.drift.witness import Memory, Normal
+from detectors.evidence import overdispersion
+
+WAVE_MEMORIES = (Memory(40.0), Memory(250.0))
+MOMENT_MEMORIES = (Memory(40.0), Memory(250.0, cut=2.0))
+N_WAVES = 128
+_MAX_ROWS = 1_000
+_MIN_ROWS = 250
+_MAX_CELLS = 500_000
+_LEARNING_ROWS = 10_000
+_DIRECTIONS = 8
+_MIN_BLOCKS = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """One witness's view of one source; ``unit`` turns its whole sums into features of order one."""
+
+    source: str
+    grid: Grid
+    features: Waves | Moments
+    normal: Normal
+
+    @property
+    def name(self) -> str:
+        return f"{self.source} {'waves' if isinstance(self.features, Waves) else 'moments'}"
+
+    @property
+    def unit(self) -> float:
+        return float(WAVE_ONE if isinstance(self.features, Waves) else MOMENT_ONE)
+
+    @property
+    def memories(self) -> tuple[Memory, ...]:
+        return WAVE_MEMORIES if isinstance(self.features, Waves) else MOMENT_MEMORIES
+
+    def to_arrays(self) -> dict[str, NDArray[np.generic]]:
+        arrays: dict[str, NDArray[np.generic]] = {
+            f"{self.name}.grid_mean": self.grid.mean,
+            f"{self.name}.grid_scale": self.grid.scale,
+            f"{self.name}.mean": self.normal.mean,
+            f"{self.name}.rows": np.rint(self.normal.rows * self.unit).astype(np.int16),
+        }
+        if isinstance(self.features, Waves):
+            arrays[f"{self.name}.directions"] = self.features.directions
+        return arrays
+
+    def to_facts(self) -> dict[str, Any]:
+        return {
+            "source": self.source,
+            "name": self.name,
+            "paired": isinstance(self.features, Moments) and self.features.paired,
+            "n": self.normal.n,
+            "in_time": self.normal.in_time,
+            "between": self.normal.between,
+        }
+
+    @classmethod
+    def load(cls, arrays: Mapping[str, NDArray[np.generic]], facts: Mapping[str, Any]) -> Self:
+        name = str(facts["name"])
+        grid = Grid(
+            np.asarray(arrays[f"{name}.grid_mean"], dtype=np.float64),
+            np.asarray(arrays[f"{name}.grid_scale"], dtype=np.float64),
+        )
+        directions = arrays.get(f"{name}.directions")
+        features: Waves | Moments = (
+            Moments(len(grid.mean), bool(facts["paired"]))
+            if directions is None
+            else Waves(np.asarray(directions, dtype=np.float32))
+        )
+        unit = MOMENT_ONE if directions is None else WAVE_ONE
+        mean = np.asarray(arrays[f"{name}.mean"], dtype=np.float64)
+        rows = np.asarray(arrays[f"{name}.rows"], dtype=np.float32) / np.float32(unit)
+        in_time, between = float(facts["in_time"]), float(facts["between"])
+        return cls(str(facts["source"]), grid, features, Normal.of(float(facts["n"]), mean, rows, in_time, between))
+
+
+def fit_source(source: str, rows: FloatArray, events: EventBatch, pane_s: float, seed: int) -> list[Block]:
+    """Waves and moments of ``rows`` (n, p), each with a finite value; none when fewer than two columns vary."""
+    grid = Grid.fit(rows)
+    if np.isfinite(grid.scale).sum() < 2:
+        return []
+    steps, _ = grid.steps(rows)
+    paired = source == "features" and rows.shape[1] <= MAX_PAIRED_COLUMNS
+    blocks = []
+    for features in (Waves.fit(steps, N_WAVES, seed), Moments(rows.shape[1], paired)):
+        unit = float(WAVE_ONE if isinstance(features, Waves) else MOMENT_ONE)
+        mean = features.sums(steps) / unit / len(steps)
+        early = features.of(steps[:_LEARNING_ROWS])
+        in_time, between = _dispersion(early / unit, events, pane_s)
+        sample = _sample(features, steps) / np.float32(unit)
+        sample = sample - sample.mean(axis=0)
+        blocks.append(Block(source, grid, features, Normal.of(float(len(steps)), mean, sample, in_time, between)))
+    return blocks
+
+
+def _sample(features: Waves | Moments, steps: Float32Array) -> Int32Array:
+    """Features of evenly spaced reference rows."""
+    most = int(np.clip(_MAX_CELLS // features.width, _MIN_ROWS, _MAX_ROWS))
+    index = np.unique(np.linspace(0, len(steps) - 1, min(most, len(steps))).astype(np.int64))
+    return features.of(steps[index])
+
+
+def _dispersion(values: FloatArray, events: EventBatch, pane_s: float) -> tuple[float, float]:
+    """Overdispersion of the leading directions of ``values`` (m, D) over time, and the larger of it and by client."""
+    centred = values - values.mean(axis=0)
+    _, axes = np.linalg.eigh(centred.T @ centred)
+    scores = (centred @ axes[:, -_DIRECTIONS:]).T
+    timestamp = events.timestamp[: len(values)]
+    in_time = max(_above_chance(scores, labels) for labels in _time_blocks(timestamp, pane_s))
+    in_time = max(in_time, *(_lingering(score) for score in scores))
+    if events.client_id is None:
+        return in_time, in_time
+    _, clients = np.unique(events.client_id[: len(values)].astype(str), return_inverse=True)
+    return in_time, max(in_time, _above_chance(scores, clients.astype(np.float64)))
+
+
+def _above_chance(scores: FloatArray, labels: FloatArray) -> float:
+    """Overdispersion beyond what as many groups of independent events show: typical, or in the worst direction."""
+    values = np.array([overdispersion(score, labels) for score in scores])
+    chance = np.sqrt(2.0 / max(np.unique(labels).size, 1))
+    typical = float(values.mean() - chance / np.sqrt(len(values)))
+    return max(1.0, typical, float(values.max() / (1 + 2 * chance)))
+
+
+def _lingering(score: FloatArray) -> float:
+    """Overdispersion of a first-order autoregression with the lag-one correlation of ``score``, less two errors."""
+    n, centred = len(score), score - score.mean()
+    correlation = float(centred[1:] @ centred[:-1] / max(float(centred @ centred), 1e-12))
+    sure = max(0.0, correlation - 2 * float(np.sqrt(max(1 - correlation**2, 0.0) / n)))
+    return (1 + sure) / (1 - min(sure, 0.99))
+
+
+def _time_blocks(timestamp: FloatArray, pane_s: float) -> list[FloatArray]:
+    """Block labels at widths of 1, 4, 16, … panes, while at least eight blocks remain; else twenty equal runs."""
+    blocks: list[FloatArray] = []
+    width = pane_s
+    while np.unique(labels := np.floor(timestamp / width)).size >= _MIN_BLOCKS:
+        blocks.append(labels)
+        width *= 4
+    return blocks or [np.floor(np.arange(len(timestamp)) / max(len(timestamp) // 20, 1))]

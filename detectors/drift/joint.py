@@ -1,0 +1,229 @@
+"""Joint drift: changes that no single column shows, such as a correlation that is lost or a new embedding.
+
+Two blocks of additive features watch the numeric features together, and two the embedding: waves, whose mean tells any
+change of a distribution (``waves.py``), and moments, which are sharp for means and correlations (``moments.py``). The
+sketch is their sums; each block's witness (``witness.py``) bets on the change seen so far, and the model's evidence is
+the mean over all bets. Memory of the evidence: 32 bytes a feature, at most 64 kB a block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import erf, sqrt
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import erfinv
+
+from detectors.base import MODEL, Arrays, Judgement, Kind, Level, Pane, Part, Reading, Subject, Unfit
+from detectors.batch import EventBatch, IntArray
+from detectors.budget import AlarmBudget
+from detectors.drift.blocks import Block, fit_source
+from detectors.drift.moments import Comparison, Moments
+from detectors.drift.values import joint_rows, joint_sources
+from detectors.drift.witness import STRENGTHS, bets
+from detectors.evidence import NO_EVIDENCE, accumulate, log_mean
+from detectors.schema import Role, Schema
+from detectors.sketch import Sketch
+
+_MINIMUM_EVENTS = 200
+_ONSET_LOG_EVIDENCE = float(np.log(10.0))
+_WARNING_MARGIN = float(np.log(100.0))
+_SMALLEST_EFFECT = 0.01
+
+
+@dataclass(frozen=True)
+class JointDrift:
+    """Drift detector over all numeric features at once and over the embedding; see the module's docstring."""
+
+    name: ClassVar[str] = "joint"
+    kind: ClassVar[Kind] = Kind.DRIFT
+
+    schema: Schema
+    blocks: tuple[Block, ...]
+    tolerance: float
+    """Shift of a witness's score, in sd, that is not worth an alarm."""
+    log_threshold: float
+    minimum_effect: float
+
+    @classmethod
+    def fit(cls, reference: EventBatch, schema: Schema, pane_s: float, seed: int) -> Part | Unfit:
+        """Grid, directions, means and overdispersion of every block; needs 200 events with features or embeddings."""
+        arrays: dict[str, NDArray[np.generic]] = {}
+        facts: list[dict[str, Any]] = []
+        for source in joint_sources():
+            rows = joint_rows(reference, schema, source)
+            present = np.asarray(np.isfinite(rows).any(axis=1))
+            if rows.shape[1] < 2 or present.sum() < _MINIMUM_EVENTS:
+                continue
+            for block in fit_source(source, rows[present], reference.take(present), pane_s, seed):
+                arrays |= block.to_arrays()
+                facts.append(block.to_facts())
+        if not facts:
+            return Unfit(
+                f"joint drift needs at least {_MINIMUM_EVENTS} reference events with two numeric features that vary, "
+                "or with an embedding"
+            )
+        return Part(arrays, {"blocks": facts})
+
+    @classmethod
+    def build(cls, part: Part, schema: Schema, budget: AlarmBudget) -> Self:
+        return cls(
+            schema=schema,
+            blocks=tuple(Block.load(part.arrays, facts) for facts in part.facts["blocks"]),
+            tolerance=_shift_of(budget.tolerance),
+            log_threshold=budget.log_threshold(cls.name),
+            minimum_effect=max(budget.tolerance, _SMALLEST_EFFECT),
+        )
+
+    def sketch(self, batch: EventBatch, starts: IntArray) -> Sequence[Sketch]:
+        ends = np.append(starts[1:], len(batch))
+        sums: list[dict[str, IntArray]] = [{} for _ in starts]
+        for source in dict.fromkeys(block.source for block in self.blocks):
+            blocks = [block for block in self.blocks if block.source == source]
+            steps, present = blocks[0].grid.steps(joint_rows(batch, self.schema, source))
+            before = np.concatenate([[0], np.cumsum(present)])
+            for total, start, end in zip(sums, before[starts], before[ends], strict=True):
+                for block in blocks:
+                    total[block.name] = np.append(end - start, block.features.sums(steps[start:end]))
+        return [Sketch(total) for total in sums]
+
+    def subjects(self, pane: Pane) -> Sequence[Subject]:
+        return (MODEL,)
+
+    def judge(self, evidence: Mapping[Subject, Arrays], pane: Pane) -> Judgement:
+        state = evidence.get(MODEL) or self._fresh()
+        kept: dict[str, Any] = {}
+        since = float(np.asarray(state["since"])) if float(np.asarray(state["since"])) >= 0 else pane.start
+        for block in self.blocks:
+            kept |= self._fold(block, state, pane.sketch.totals[block.name])
+        logs = np.concatenate([kept[f"{b.name}.log_evidence"] for b in self.blocks])
+        total = log_mean(logs, np.full(len(logs), 1.0 / len(logs)))
+        reading = self._reading(total, kept, since)
+        alarmed = reading.level is Level.ALARM
+        for block in self.blocks:
+            if alarmed:
+                kept[f"{block.name}.log_evidence"] = np.full_like(kept[f"{block.name}.log_evidence"], NO_EVIDENCE)
+            if alarmed or total < _ONSET_LOG_EVIDENCE:
+                kept[f"{block.name}.run"] = np.zeros_like(kept[f"{block.name}.run"])
+                kept[f"{block.name}.moved"] = np.zeros_like(kept[f"{block.name}.moved"])
+        kept["since"] = np.asarray(-1.0 if alarmed or total < _ONSET_LOG_EVIDENCE else since)
+        return Judgement({MODEL: kept}, (reading,))
+
+    def _fresh(self) -> Arrays:
+        state: dict[str, NDArray[np.generic]] = {"since": np.asarray(-1.0)}
+        for block in self.blocks:
+            width, memories = 1 + block.features.width, len(block.memories)
+            state[f"{block.name}.pool"] = np.zeros(width, dtype=np.int64)
+            state[f"{block.name}.run"] = np.zeros(width, dtype=np.int64)
+            state[f"{block.name}.live"] = np.zeros((memories, width))
+            state[f"{block.name}.moved"] = np.zeros(memories)
+            state[f"{block.name}.log_evidence"] = np.full(memories * len(STRENGTHS), NO_EVIDENCE)
+        return state
+
+    def _fold(self, block: Block, state: Arrays, added: IntArray) -> dict[str, NDArray[np.generic]]:
+        """The block's state after a pane; the bets were placed on what was known before it."""
+        pool, run = (np.asarray(state[f"{block.name}.{k}"], dtype=np.int64) for k in ("pool", "run"))
+        live, moved, log_evidence = (
+            np.asarray(state[f"{block.name}.{k}"], dtype=np.float64) for k in ("live", "moved", "log_evidence")
+        )
+        n, sums = float(added[0]), added[1:] / block.unit
+        pool_n = block.normal.n + float(pool[0])
+        pool_mean = (block.normal.n * block.normal.mean + pool[1:] / block.unit) / pool_n
+        earned = bets(block.normal, pool_n, pool_mean, live, block.memories, n, sums, self.tolerance)
+        decay = np.array([0.5 ** (n / memory.half_life) for memory in block.memories])
+        return {
+            f"{block.name}.pool": pool + added,
+            f"{block.name}.run": run + added,
+            f"{block.name}.live": live * decay[:, None] + np.append(n, sums),
+            f"{block.name}.moved": moved + earned.moved,
+            f"{block.name}.log_evidence": accumulate(log_evidence, earned.log_ratio),
+        }
+
+    def _reading(self, total: float, state: Mapping[str, Any], since: float) -> Reading:
+        shown = max(total, 0.0) if total == NO_EVIDENCE else total
+        if total < self.log_threshold - _WARNING_MARGIN:
+            return self._verdict(Level.OK, shown, 0.0, None, "The features still belong together as they did.", {})
+        leading = max(self.blocks, key=lambda b: float(state[f"{b.name}.log_evidence"].max()))
+        n_events = int(state[f"{leading.name}.run"][0])
+        shift = float(state[f"{leading.name}.moved"].max()) / max(n_events, 1)
+        effect = erf(max(shift, 0.0) / (2 * sqrt(2)))
+        alarmed = total >= self.log_threshold and effect >= self.minimum_effect
+        detail = self._detail(leading, state, n_events)
+        level = Level.ALARM if alarmed else Level.WARNING
+        return self._verdict(level, total, effect, since, _sentence(detail, effect), detail)
+
+    def _detail(self, leading: Block, state: Mapping[str, Any], n_events: int) -> dict[str, Any]:
+        detail: dict[str, Any] = {
+            "source": leading.source,
+            "n_events": n_events,
+            "pairs": [],
+            "columns": [],
+            "spreads": [],
+        }
+        if leading.source != "features":
+            return detail
+        names = self.schema.names(Role.NUMERIC)
+        for block in self.blocks:
+            run = state[f"{block.name}.run"]
+            if block.source == "features" and isinstance(block.features, Moments) and run[0] > 0:
+                normal = block.normal
+                compared = Comparison(
+                    block.features, names, normal.mean, run[1:] / block.unit / run[0],
+                    normal.n / normal.between, float(run[0]) / normal.in_time,
+                )  # fmt: skip
+                detail |= {
+                    "pairs": compared.pairs(),
+                    "columns": compared.columns(),
+                    "spreads": compared.spreads(),
+                }
+        return detail
+
+    def _verdict(
+        self, level: Level, total: float, effect: float, since: float | None, reason: str, detail: Mapping[str, Any]
+    ) -> Reading:
+        return Reading(
+            detector=self.name,
+            kind=self.kind,
+            subject=MODEL,
+            level=level,
+            log_evidence=total,
+            log_threshold=self.log_threshold,
+            effect=effect,
+            effect_unit="share of traffic",
+            minimum_effect=self.minimum_effect,
+            since=since,
+            reason=reason,
+            detail=detail,
+        )
+
+
+def _shift_of(share: float) -> float:
+    """The shift in sd of a normal score that moves this share of traffic (total variation)."""
+    return float(2 * sqrt(2) * erfinv(share))
+
+
+def _sentence(detail: Mapping[str, Any], effect: float) -> str:
+    """What changed, the most specific thing first."""
+    head = f"Over the last {detail['n_events']:,} events"
+    tail = f" (at least {100 * effect:.0f} % of traffic moved)."
+    if detail["source"] == "embedding":
+        return f"{head} the embedding as a whole changed{tail}"
+    words = [
+        f"the correlation of {pair['a']} and {pair['b']} changed from {pair['reference']:.2f} to {pair['current']:.2f}"
+        for pair in detail["pairs"][:2]
+    ]
+    words += [
+        f"{column['name']} {'rose' if column['shift'] > 0 else 'fell'} by {abs(column['shift']):.1f} sd"
+        for column in detail["columns"][:2]
+    ]
+    if not words:
+        words = [
+            f"{column['name']} spread {'out' if column['ratio'] > 1 else 'less'} ({column['ratio']:.1f} times its sd)"
+            for column in detail["spreads"][:2]
+        ]
+    if not words:
+        return f"{head} the numeric features changed together, in no single column or pair{tail}"
+    return f"{head} {'; '.join(words)}{tail}"
