@@ -30,6 +30,9 @@ _NOTHING = np.array(None, dtype=object)
 _MAX_DIRECTIONS = 6
 _MIN_WIDTH = 4
 _CLIP = 10.0
+_GRID = 65_536.0
+"""Coordinates are rounded to a grid, so that the last bits, which depend on the number of rows, decide no bin."""
+_MOST_INFLATION = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +52,18 @@ class Projection:
             return np.full((len(rows), self.directions.shape[1]), np.nan)
         finite = np.isfinite(rows)
         standard = np.where(finite, (rows - self.mean) / self.scale, 0.0)
-        coordinates = np.clip(standard, -_CLIP, _CLIP) @ self.directions
+        coordinates = np.rint(np.clip(standard, -_CLIP, _CLIP) @ self.directions * _GRID) / _GRID
         coordinates[~finite.any(axis=1)] = np.nan
         return np.asarray(coordinates)
 
     @classmethod
     def fit(cls, rows: FloatArray) -> Self | None:
-        """The leading directions of ``rows`` (n, p); None when there are too few rows or columns to say."""
+        """The directions in which ``rows`` (n, p) clearly vary together; None when there is none, or too little to say.
+
+        Only eigenvalues of the correlation matrix above the edge of what independent columns would show
+        (Marchenko and Pastur, 1967) count, and by so much that they look no larger in the rows that they were learned
+        from than in later ones: the inflation is ``(p / n) / (eigenvalue - 1)``.
+        """
         clean = np.where(np.isfinite(rows), rows, np.nan)
         clean = clean[np.isfinite(clean).any(axis=1)]
         if len(clean) < 50 or clean.shape[1] < _MIN_WIDTH:
@@ -68,8 +76,12 @@ class Projection:
         typical = np.median(scale[scale > 0]) if np.any(scale > 0) else 1.0
         scale = np.maximum(scale, 0.05 * typical)
         standard = np.clip(centred / scale, -_CLIP, _CLIP)
-        _, vectors = np.linalg.eigh(standard.T @ standard / len(standard))
-        leading = vectors[:, ::-1][:, :_MAX_DIRECTIONS]
+        eigenvalues, vectors = np.linalg.eigh(standard.T @ standard / len(standard))
+        ratio = standard.shape[1] / len(standard)
+        clear = eigenvalues[::-1] >= max((1.0 + np.sqrt(ratio)) ** 2, 1.0 + ratio / _MOST_INFLATION)
+        leading = vectors[:, ::-1][:, clear][:, :_MAX_DIRECTIONS]
+        if leading.shape[1] == 0:
+            return None
         sign = np.sign(leading[np.abs(leading).argmax(axis=0), np.arange(leading.shape[1])])
         return cls(mean, scale, leading * sign)
 

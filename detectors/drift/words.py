@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from detectors.batch import FloatArray, IntArray
 from detectors.drift.bets import smoothed
 from detectors.drift.columns import Group, NumericBins, Role, WatchedColumn
@@ -13,6 +15,7 @@ from detectors.drift.effects import (
     mean_shift,
     population_stability_index,
     share_moved,
+    share_moved_along,
     wasserstein_sd,
 )
 from detectors.drift.variation import NAME as VARIATION
@@ -29,7 +32,7 @@ def change(column: WatchedColumn, reference: FloatArray, seen: IntArray) -> dict
         reference: (N_BINS,) masses; seen: (N_BINS,) counts since the change began.
     """
     current, n = smoothed(seen), int(seen.sum())
-    moved = share_moved(reference, current, n)
+    moved = max(share_moved(reference, current, n), _share_moved_along(column, reference, seen))
     numeric = column.role is Role.NUMERIC
     labels = column.labels()
     shown = [i for i, label in enumerate(labels) if label and (reference[i] > 1e-6 or seen[i])]
@@ -56,6 +59,17 @@ def sentence(changes: Sequence[Mapping[str, Any]], n_events: int, n_moved: int, 
     words = [_words(item) for item in changes[:3]]
     more = f"; {n_moved - len(words)} more columns moved" if n_moved > len(words) else ""
     return f"{of} " + "; ".join(words) + more + "."
+
+
+def _share_moved_along(column: WatchedColumn, reference: FloatArray, seen: IntArray) -> float:
+    """The most that moved in location, in spread, or into or out of one bin."""
+    raw = seen / max(float(seen.sum()), 1.0)
+    single = float(np.abs(raw - reference).max())
+    if not isinstance(column.bins, NumericBins) or column.bins.n_inner < 3:
+        return single
+    masses, now = _inner(column.bins, reference, seen)
+    along = [share_moved_along(masses, now, score) for score in legendre_scores(masses)]
+    return min(max(single, *along), 1.0)
 
 
 def _location_shift(column: WatchedColumn, reference: FloatArray, seen: IntArray) -> float:
