@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 import numpy as np
 
@@ -83,5 +82,6 @@ def _played(reference: Reference, events: EventBatch) -> Sequence[Reading]:
 
 
 def _doubt(reading: Reading) -> str:
-    since = "" if reading.since is None else f" (since {datetime.fromtimestamp(reading.since, UTC):%Y-%m-%d %H:%M} UTC)"
-    return f"{reading.reason}{since}"
+    if reading.since is None:
+        return reading.reason
+    return f"{reading.reason} (since {str(np.datetime64(int(reading.since // 60), 'm')).replace('T', ' ')} UTC)"

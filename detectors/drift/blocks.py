@@ -9,11 +9,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.batch import EventBatch, FloatArray
+from detectors.batch import EventBatch, FloatArray, IntArray
 from detectors.drift.moments import MAX_PAIRED_COLUMNS, MOMENT_ONE, Moments
-from detectors.drift.waves import WAVE_ONE, Float32Array, Grid, Int32Array, Waves
+from detectors.drift.waves import GRID, WAVE_ONE, Grid, Waves
 from detectors.drift.witness import Memory, Normal
 from detectors.evidence import overdispersion
+from detectors.seasons import Seasons, find_seasons
 
 WAVE_MEMORIES = (Memory(40.0), Memory(250.0))
 MOMENT_MEMORIES = (Memory(40.0), Memory(250.0, cut=2.0))
@@ -24,16 +25,21 @@ _MAX_CELLS = 500_000
 _LEARNING_ROWS = 10_000
 _DIRECTIONS = 8
 _MIN_BLOCKS = 8
+_SEASONAL_COLUMNS = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
-    """One witness's view of one source; ``unit`` turns its whole sums into features of order one."""
+    """One witness's view of one source; ``unit`` turns its whole sums into features of order one.
+
+    ``normals`` holds one normal for each stratum of ``seasons``: their means differ, the rest they share.
+    """
 
     source: str
     grid: Grid
     features: Waves | Moments
-    normal: Normal
+    seasons: Seasons
+    normals: tuple[Normal, ...]
 
     @property
     def name(self) -> str:
@@ -51,8 +57,9 @@ class Block:
         arrays: dict[str, NDArray[np.generic]] = {
             f"{self.name}.grid_mean": self.grid.mean,
             f"{self.name}.grid_scale": self.grid.scale,
-            f"{self.name}.mean": self.normal.mean,
-            f"{self.name}.rows": np.rint(self.normal.rows * self.unit).astype(np.int16),
+            f"{self.name}.mean": np.stack([normal.mean for normal in self.normals]),
+            f"{self.name}.n": np.array([normal.n for normal in self.normals]),
+            f"{self.name}.rows": np.rint(self.normals[0].rows * self.unit).astype(np.int16),
         }
         if isinstance(self.features, Waves):
             arrays[f"{self.name}.directions"] = self.features.directions
@@ -63,9 +70,9 @@ class Block:
             "source": self.source,
             "name": self.name,
             "paired": isinstance(self.features, Moments) and self.features.paired,
-            "n": self.normal.n,
-            "in_time": self.normal.in_time,
-            "between": self.normal.between,
+            "seasons": self.seasons.to_json(),
+            "in_time": self.normals[0].in_time,
+            "between": self.normals[0].between,
         }
 
     @classmethod
@@ -82,10 +89,12 @@ class Block:
             else Waves(np.asarray(directions, dtype=np.float32))
         )
         unit = MOMENT_ONE if directions is None else WAVE_ONE
-        mean = np.asarray(arrays[f"{name}.mean"], dtype=np.float64)
+        means = np.asarray(arrays[f"{name}.mean"], dtype=np.float64)
+        sizes = np.asarray(arrays[f"{name}.n"], dtype=np.float64)
         rows = np.asarray(arrays[f"{name}.rows"], dtype=np.float32) / np.float32(unit)
         in_time, between = float(facts["in_time"]), float(facts["between"])
-        return cls(str(facts["source"]), grid, features, Normal.of(float(facts["n"]), mean, rows, in_time, between))
+        normals = tuple(Normal.of(float(n), mean, rows, in_time, between) for n, mean in zip(sizes, means, strict=True))
+        return cls(str(facts["source"]), grid, features, Seasons.from_json(facts["seasons"]), normals)
 
 
 def fit_source(source: str, rows: FloatArray, events: EventBatch, pane_s: float, seed: int) -> list[Block]:
@@ -94,24 +103,28 @@ def fit_source(source: str, rows: FloatArray, events: EventBatch, pane_s: float,
     if np.isfinite(grid.scale).sum() < 2:
         return []
     steps, _ = grid.steps(rows)
+    seasons = find_seasons(events.timestamp, steps[:, :_SEASONAL_COLUMNS] / np.float64(GRID), pane_s)
+    strata = seasons.strata(events.timestamp)
     paired = source == "features" and rows.shape[1] <= MAX_PAIRED_COLUMNS
     blocks = []
     for features in (Waves.fit(steps, N_WAVES, seed), Moments(rows.shape[1], paired)):
         unit = float(WAVE_ONE if isinstance(features, Waves) else MOMENT_ONE)
-        mean = features.sums(steps) / unit / len(steps)
-        early = features.of(steps[:_LEARNING_ROWS])
-        in_time, between = _dispersion(early / unit, events, pane_s)
-        sample = _sample(features, steps) / np.float32(unit)
-        sample = sample - sample.mean(axis=0)
-        blocks.append(Block(source, grid, features, Normal.of(float(len(steps)), mean, sample, in_time, between)))
+        sizes = np.bincount(strata, minlength=seasons.n_strata).astype(np.float64)
+        means = np.stack([features.sums(steps[strata == s]) / unit / max(n, 1.0) for s, n in enumerate(sizes)])
+        early = features.of(steps[:_LEARNING_ROWS]) / unit - means[strata[:_LEARNING_ROWS]]
+        in_time, between = _dispersion(early, events, pane_s)
+        index = _spaced(features, len(steps))
+        sample = (features.of(steps[index]) / unit - means[strata[index]]).astype(np.float32)
+        sample -= sample.mean(axis=0)
+        normals = tuple(Normal.of(n, mean, sample, in_time, between) for n, mean in zip(sizes, means, strict=True))
+        blocks.append(Block(source, grid, features, seasons, normals))
     return blocks
 
 
-def _sample(features: Waves | Moments, steps: Float32Array) -> Int32Array:
-    """Features of evenly spaced reference rows."""
+def _spaced(features: Waves | Moments, n: int) -> IntArray:
+    """Evenly spaced reference rows, as many as are kept."""
     most = int(np.clip(_MAX_CELLS // features.width, _MIN_ROWS, _MAX_ROWS))
-    index = np.unique(np.linspace(0, len(steps) - 1, min(most, len(steps))).astype(np.int64))
-    return features.of(steps[index])
+    return np.unique(np.linspace(0, n - 1, min(most, n)).astype(np.int64))
 
 
 def _dispersion(values: FloatArray, events: EventBatch, pane_s: float) -> tuple[float, float]:

@@ -98,7 +98,7 @@ class JointDrift:
         kept: dict[str, Any] = {}
         since = float(np.asarray(state["since"])) if float(np.asarray(state["since"])) >= 0 else pane.start
         for block in self.blocks:
-            kept |= self._fold(block, state, pane.sketch.totals[block.name])
+            kept |= self._fold(block, state, pane.sketch.totals[block.name], block.seasons.stratum(pane.start))
         logs = np.concatenate([kept[f"{b.name}.log_evidence"] for b in self.blocks])
         total = log_mean(logs, np.full(len(logs), 1.0 / len(logs)))
         reading = self._reading(total, kept, since)
@@ -115,29 +115,33 @@ class JointDrift:
     def _fresh(self) -> Arrays:
         state: dict[str, NDArray[np.generic]] = {"since": np.asarray(-1.0)}
         for block in self.blocks:
-            width, memories = 1 + block.features.width, len(block.memories)
-            state[f"{block.name}.pool"] = np.zeros(width, dtype=np.int64)
-            state[f"{block.name}.run"] = np.zeros(width, dtype=np.int64)
-            state[f"{block.name}.live"] = np.zeros((memories, width))
+            strata, width, memories = len(block.normals), 1 + block.features.width, len(block.memories)
+            state[f"{block.name}.pool"] = np.zeros((strata, width), dtype=np.int64)
+            state[f"{block.name}.run"] = np.zeros((strata, width), dtype=np.int64)
+            state[f"{block.name}.live"] = np.zeros((strata, memories, width))
             state[f"{block.name}.moved"] = np.zeros(memories)
             state[f"{block.name}.log_evidence"] = np.full(memories * len(STRENGTHS), NO_EVIDENCE)
         return state
 
-    def _fold(self, block: Block, state: Arrays, added: IntArray) -> dict[str, NDArray[np.generic]]:
+    def _fold(self, block: Block, state: Arrays, added: IntArray, stratum: int) -> dict[str, NDArray[np.generic]]:
         """The block's state after a pane; the bets were placed on what was known before it."""
-        pool, run = (np.asarray(state[f"{block.name}.{k}"], dtype=np.int64) for k in ("pool", "run"))
+        pool, run = (np.array(state[f"{block.name}.{k}"], dtype=np.int64) for k in ("pool", "run"))
         live, moved, log_evidence = (
-            np.asarray(state[f"{block.name}.{k}"], dtype=np.float64) for k in ("live", "moved", "log_evidence")
+            np.array(state[f"{block.name}.{k}"], dtype=np.float64) for k in ("live", "moved", "log_evidence")
         )
+        normal, own = block.normals[stratum], pool[stratum]
         n, sums = float(added[0]), added[1:] / block.unit
-        pool_n = block.normal.n + float(pool[0])
-        pool_mean = (block.normal.n * block.normal.mean + pool[1:] / block.unit) / pool_n
-        earned = bets(block.normal, pool_n, pool_mean, live, block.memories, n, sums, self.tolerance)
+        pool_n = normal.n + float(own[0])
+        pool_mean = (normal.n * normal.mean + own[1:] / block.unit) / pool_n
+        earned = bets(normal, pool_n, pool_mean, live[stratum], block.memories, n, sums, self.tolerance)
         decay = np.array([0.5 ** (n / memory.half_life) for memory in block.memories])
+        live[stratum] = live[stratum] * decay[:, None] + np.append(n, sums)
+        pool[stratum] += added
+        run[stratum] += added
         return {
-            f"{block.name}.pool": pool + added,
-            f"{block.name}.run": run + added,
-            f"{block.name}.live": live * decay[:, None] + np.append(n, sums),
+            f"{block.name}.pool": pool,
+            f"{block.name}.run": run,
+            f"{block.name}.live": live,
             f"{block.name}.moved": moved + earned.moved,
             f"{block.name}.log_evidence": accumulate(log_evidence, earned.log_ratio),
         }
@@ -147,7 +151,7 @@ class JointDrift:
         if total < self.log_threshold - _WARNING_MARGIN:
             return self._verdict(Level.OK, shown, 0.0, None, "The features still belong together as they did.", {})
         leading = max(self.blocks, key=lambda b: float(state[f"{b.name}.log_evidence"].max()))
-        n_events = int(state[f"{leading.name}.run"][0])
+        n_events = int(state[f"{leading.name}.run"][:, 0].sum())
         shift = float(state[f"{leading.name}.moved"].max()) / max(n_events, 1)
         effect = erf(max(shift, 0.0) / (2 * sqrt(2)))
         alarmed = total >= self.log_threshold and effect >= self.minimum_effect
@@ -168,12 +172,18 @@ class JointDrift:
         names = self.schema.names(Role.NUMERIC)
         for block in self.blocks:
             run = state[f"{block.name}.run"]
-            if block.source == "features" and isinstance(block.features, Moments) and run[0] > 0:
-                normal = block.normal
+            seen = float(run[:, 0].sum())
+            if block.source == "features" and isinstance(block.features, Moments) and seen > 0:
+                expected = sum(run[s, 0] / seen * normal.mean for s, normal in enumerate(block.normals))
+                n_reference = sum(normal.n for normal in block.normals)
                 compared = Comparison(
-                    block.features, names, normal.mean, run[1:] / block.unit / run[0],
-                    normal.n / normal.between, float(run[0]) / normal.in_time,
-                )  # fmt: skip
+                    block.features,
+                    names,
+                    np.asarray(expected),
+                    run[:, 1:].sum(axis=0) / block.unit / seen,
+                    n_reference / block.normals[0].between,
+                    seen / block.normals[0].in_time,
+                )
                 detail |= {
                     "pairs": compared.pairs(),
                     "columns": compared.columns(),
