@@ -92,6 +92,25 @@ class Suite:
             for i, (pane, start, end) in enumerate(zip(panes, starts, ends, strict=True))
         ]
 
+    @property
+    def performance(self) -> PerformanceDetector | None:
+        """The detector that wants labels that come alone, if it watches this model."""
+        return next((d for d in self.detectors if isinstance(d, PerformanceDetector)), None)
+
+    def sketch_labels(self, batch: EventBatch) -> Sequence[PaneSketch]:
+        """Answers that were counted when they came, now with their labels: for performance alone, without events."""
+        detector = self.performance
+        if detector is None or not len(batch):
+            return ()
+        panes, order, starts = slice_by_pane(batch.timestamp, self.pane_s)
+        batch = batch.take(order)
+        ends = np.append(starts[1:], len(batch))
+        sketches = detector.sketch(batch, starts)
+        return [
+            PaneSketch(int(pane), 0, float(batch.timestamp[a:b].max()), sketch.under(detector.name))
+            for pane, a, b, sketch in zip(panes, starts, ends, sketches, strict=True)
+        ]
+
     def pane_of(self, detector: Detector, pane_start: float, n_events: int, sketch: Sketch) -> Pane:
         """What ``detector`` judges of a pane's whole sketch."""
         return Pane(float(pane_start), float(self.pane_s), n_events, sketch.part(detector.name))
