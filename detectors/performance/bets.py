@@ -2,7 +2,8 @@
 
 A bet pays ``1 + strength x (loss - null)`` an event. Whatever the distribution of the loss, the mean payment is at most
 one while its mean is at most ``null``; for right and wrong answers this is the likelihood ratio of two error rates. The
-null is the reference's mean loss, plus the tolerance, plus the reference's own sampling error.
+null is the reference's mean loss, plus the tolerance and the reference's own standard error; at least two and a half
+standard errors, so that a small reference, which may have been lucky, does not make all that follows look worse.
 
 Source: Waudby-Smith, Ramdas, "Estimating means of bounded random variables by betting" (2024), §4.
 """
@@ -51,8 +52,8 @@ class LossBets:
         p = masses / max(float(masses.sum()), 1.0)
         mean = float((p * levels).sum())
         variance = max(float((p * (levels - mean) ** 2).sum()), 1.0 / max(effective_n, 1.0))
-        error = _SAMPLING_ERRORS * float(np.sqrt(variance / max(effective_n, 1.0)))
-        null = min(mean + tolerance + error, 0.98)
+        error = float(np.sqrt(variance / max(effective_n, 1.0)))
+        null = min(mean + max(tolerance + error, _SAMPLING_ERRORS * error), 0.98)
         spread = max(variance, 1e-4)
         strengths = np.array([min(step / (spread + step**2), _MOST / null) for step in _STEPS])
         return cls(mean, null, np.log1p(strengths[:, None] * (levels - null)[None, :]) / temper)

@@ -21,6 +21,7 @@ from detectors.performance.delays import N_DELAYS, delay_bin
 from detectors.performance.measure import (
     ANSWERED,
     DELAY,
+    DELAY_OF_RIGHT,
     Loss,
     Sums,
     loss_facts,
@@ -171,6 +172,7 @@ class CategoryMeasure:
                     "right": _table(predicted[a:b], bin_[a:b], right[a:b], cells),
                     "told": _table(predicted[a:b], true[a:b], told[a:b], (k, k)),
                     DELAY: np.bincount(delay[a:b][told[a:b]], minlength=N_DELAYS),
+                    DELAY_OF_RIGHT: np.bincount(delay[a:b][right[a:b]], minlength=N_DELAYS),
                 }
             )
             for a, b in zip(starts, ends, strict=True)

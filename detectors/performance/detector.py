@@ -2,9 +2,9 @@
 
 Two tests run side by side on one budget. One bets on the losses of labelled answers, the other, with less weight, on
 the losses that calibration expects of all answers. Once enough labels have come for the answers that the estimate is
-worried about, the estimate no longer counts; where those labels contradict it, it starts over. An estimate assumes that
-equal confidence means equal accuracy: it sees inputs move to where the model is unsure, not labels that change their
-meaning, which only labels show.
+worried about, it counts only if they bear it out, and starts over where they do not. An estimate assumes that equal
+confidence means equal accuracy: it sees inputs move to where the model is unsure, not labels that change their meaning,
+which only labels show.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from detectors.performance.bets import LossBets
 from detectors.performance.categories import CategoryMeasure
 from detectors.performance.delays import median_delay_s, within
 from detectors.performance.joining import with_late_labels
-from detectors.performance.measure import ANSWERED, DELAY, Loss, Measure
+from detectors.performance.measure import ANSWERED, DELAY, DELAY_OF_RIGHT, Loss, Measure
+from detectors.performance.metrics import Figure, share
 from detectors.performance.numbers import NumberMeasure
 from detectors.performance.outcomes import OutcomeReader, Task
 from detectors.performance.state import Running
@@ -119,14 +120,15 @@ class PerformanceDetector:
             measured, estimated = Running.load(_MEASURED, state), Running.load(_ESTIMATED, state)
         sums = pane.sketch.totals
         since = estimated.since if estimated.sums else pane.start
-        matured = within(sums[DELAY], pane.start + pane.width_s - since)
+        age_s = pane.start + pane.width_s - since
+        matured = np.array([within(sums[name], age_s) if name in sums else 0 for name in (DELAY, DELAY_OF_RIGHT)])
         earned = self.measured_bets.log_ratios @ self.measure.measured_counts(sums)
         expected: FloatArray = np.zeros(0)
         if self.estimated_bets is not None:
             expected = self.estimated_bets.log_ratios @ self.measure.estimated_counts(sums)
         told = {name: array for name, array in sums.items() if name != ANSWERED}
         return (
-            measured.plus(earned, told, pane.start, 0),
+            measured.plus(earned, told, pane.start, matured),
             estimated.plus(expected, {ANSWERED: sums[ANSWERED]}, pane.start, matured),
         )
 
@@ -137,26 +139,38 @@ class PerformanceDetector:
         told = measured.sums if verdict.n_labels else None
         expected = estimated.sums if verdict.n_answers else None
         on_labels = told is not None and (verdict.settled or expected is None or verdict.labels_lead)
-        figure = (
-            self.measure.measured(told) if on_labels and told is not None else self.measure.estimated(estimated.sums)
-        )
+        figure, n_labels = self._figure(verdict, measured, estimated, on_labels)
         effect = self.measure.drop(figure.value)
         level = self._level(total, effect)
         if on_labels:
             guess = self.measure.estimated(estimated.sums) if verdict.refuted else None
-            reason = words.measured(self.measure, figure, verdict.n_labels, guess)
+            reason = words.measured(self.measure, figure, n_labels, guess)
         else:
-            reason = words.estimated(self.measure, figure, estimated.matured)
+            reason = words.estimated(self.measure, figure, n_labels)
+        metrics = self.measure.metrics(told, expected)
+        if on_labels:
+            metrics[0].update(
+                measured=figure.value, measured_low=figure.low, measured_high=figure.high, n_labels=n_labels
+            )
         detail: dict[str, Any] = {
             "basis": _MEASURED if on_labels else _ESTIMATED,
-            "metrics": self.measure.metrics(told, expected),
+            "metrics": metrics,
             "n_events": verdict.n_answers,
             "label_delay_s": median_delay_s(measured.sums[DELAY]),
         }
         if level is not Level.OK:
             detail["confusion"] = self.measure.confusion(told if on_labels else None, expected)
-        since = None if level is Level.OK else (measured if on_labels else estimated).since
+        since = None if level is Level.OK else (measured if on_labels and verdict.labels_lead else estimated).since
         return self._verdict(level, total, effect, since, reason, detail)
+
+    def _figure(self, verdict: _Verdict, measured: Running, estimated: Running, on_labels: bool) -> tuple[Figure, int]:
+        """The leading metric on what speaks for it, and how many labels there are."""
+        n_matured, n_right = (int(n) for n in estimated.matured)
+        if not on_labels:
+            return self.measure.estimated(estimated.sums), n_matured
+        if verdict.settled and not verdict.labels_lead:
+            return share(n_right, n_matured), n_matured
+        return self.measure.measured(measured.sums), verdict.n_labels
 
     def _level(self, total: float, effect: float) -> Level:
         if total >= self.log_threshold and effect >= self.minimum_effect:
@@ -190,7 +204,7 @@ class _Verdict:
         log_evidence: of the whole.
         log_measured, log_estimated: each with its weight.
         settled: enough labels have come for the answers that the estimate speaks of.
-        refuted: they are, and only the estimate would raise an alarm.
+        refuted: they do not bear it out, and it alone would raise an alarm.
         n_labels, n_answers: behind the two.
     """
 
@@ -215,10 +229,13 @@ class _Verdict:
         n_labels = int(detector.measure.measured_counts(measured.sums).sum())
         answers = detector.measure.estimated_counts(estimated.sums)
         needed = min(detector.enough_labels, _SHARE_LABELLED * float(answers.sum()))
-        settled = estimated.matured >= max(needed, FEWEST_LABELS)
-        total = log_measured if settled else float(np.logaddexp(log_measured, log_estimated))
+        n_matured, n_right = (int(n) for n in estimated.matured)
+        settled = bets is not None and n_matured >= max(needed, FEWEST_LABELS)
+        drop = detector.measure.drop(n_right / max(n_matured, 1)) if settled else 0.0
+        denied = settled and drop < detector.minimum_effect
+        total = log_measured if denied else float(np.logaddexp(log_measured, log_estimated))
         raised = log_estimated >= detector.log_threshold > log_measured
-        return cls(total, log_measured, log_estimated, settled, settled and raised, n_labels, int(answers.sum()))
+        return cls(total, log_measured, log_estimated, settled, denied and raised, n_labels, int(answers.sum()))
 
 
 def _bets(loss: Loss, tolerance: float) -> LossBets:

@@ -18,6 +18,7 @@ Sums = Mapping[str, IntArray]
 
 ANSWERED = "answers"
 DELAY = "delay"
+DELAY_OF_RIGHT = "delay_of_right"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -14,26 +14,30 @@ from detectors.evidence import NO_EVIDENCE, accumulate
 from detectors.performance.measure import Sums
 
 
-@dataclass(frozen=True, slots=True)
+def _none() -> IntArray:
+    return np.zeros(2, dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Running:
     """One test.
 
     Attributes:
         log_evidence: (bets,).
         sums: what was counted since ``since``.
-        matured: labels, counted by the judge, of answers given since ``since``.
+        matured: (2,) labels of answers that were given since ``since``, and those of them that were right.
     """
 
     log_evidence: FloatArray
     sums: Mapping[str, IntArray]
     since: float
-    matured: int = 0
+    matured: IntArray = field(default_factory=_none)
 
     @classmethod
     def fresh(cls, n_bets: int, since: float) -> Self:
         return cls(np.full(n_bets, NO_EVIDENCE), {}, since)
 
-    def plus(self, log_ratio: FloatArray, sums: Sums, start: float, matured: int) -> Self:
+    def plus(self, log_ratio: FloatArray, sums: Sums, start: float, matured: IntArray) -> Self:
         """One pane more."""
         return replace(
             self,
@@ -45,17 +49,17 @@ class Running:
 
     def restarted(self) -> Self:
         """Without evidence and sums: after an alarm, or where labels refuted the estimate."""
-        return replace(self, log_evidence=np.full_like(self.log_evidence, NO_EVIDENCE), sums={}, matured=0)
+        return replace(self, log_evidence=np.full_like(self.log_evidence, NO_EVIDENCE), sums={}, matured=_none())
 
     def emptied(self) -> Self:
         """With the evidence, without the sums: nothing is under way."""
-        return replace(self, sums={}, matured=0)
+        return replace(self, sums={}, matured=_none())
 
     def to_arrays(self, name: str) -> dict[str, Any]:
         return {
             f"{name}.log_evidence": self.log_evidence,
             f"{name}.since": np.array([self.since]),
-            f"{name}.matured": np.array([self.matured], dtype=np.int64),
+            f"{name}.matured": self.matured,
             **{f"{name}.sums.{key}": array for key, array in self.sums.items()},
         }
 
@@ -70,5 +74,5 @@ class Running:
                 if key.startswith(prefix)
             },
             float(np.asarray(arrays[f"{name}.since"], dtype=np.float64)[0]),
-            int(np.asarray(arrays[f"{name}.matured"], dtype=np.int64)[0]),
+            np.asarray(arrays[f"{name}.matured"], dtype=np.int64),
         )
