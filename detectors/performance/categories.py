@@ -36,6 +36,7 @@ from detectors.sketch import Sketch
 MAX_CLASSES = 20
 OTHER = "other"
 _FEWEST_TO_CALIBRATE = 200
+_CLOSE = 0.03
 _UNKNOWN = N_BINS
 """The confidence bin of answers that logged none."""
 
@@ -242,9 +243,9 @@ class CategoryMeasure:
             "basis": "estimated" if measured is None else "measured",
         }
 
-    def words(self, value: float, other: float) -> str:
-        close = abs(value - other) < 0.03
-        return f"{100 * value:.1f} %" if close else f"{100 * value:.0f} %"
+    def words(self, *values: float) -> list[str]:
+        digits = 1 if abs(values[0] - values[1]) < _CLOSE else 0
+        return [f"{100 * value:.{digits}f} %" for value in values]
 
     def _expected(self, sums: Sums, metric: Callable[[IntArray, FloatArray], tuple[float, float]]) -> Figure:
         """A metric of expected counts, with what sampling and calibration leave open."""

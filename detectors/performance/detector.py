@@ -24,7 +24,7 @@ from detectors.performance.bets import LossBets
 from detectors.performance.categories import CategoryMeasure
 from detectors.performance.delays import median_delay_s, within
 from detectors.performance.joining import with_late_labels
-from detectors.performance.measure import ANSWERED, DELAY, DELAY_OF_RIGHT, Loss, Measure
+from detectors.performance.measure import ANSWERED, DELAY, DELAY_OF_RIGHT, Loss, Measure, Sums
 from detectors.performance.metrics import Figure, share
 from detectors.performance.numbers import NumberMeasure
 from detectors.performance.outcomes import OutcomeReader, Task
@@ -163,6 +163,11 @@ class PerformanceDetector:
         since = None if level is Level.OK else (measured if on_labels and verdict.labels_lead else estimated).since
         return self._verdict(level, total, effect, since, reason, detail)
 
+    def is_borne_out(self, accuracy: float, estimated: Sums) -> bool:
+        """Whether labels lie nearer to the estimate than to the reference, and beyond the tolerance."""
+        expected = self.measure.drop(self.measure.estimated(estimated).value)
+        return self.measure.drop(accuracy) >= max(self.minimum_effect, expected / 2)
+
     def _figure(self, verdict: _Verdict, measured: Running, estimated: Running, on_labels: bool) -> tuple[Figure, int]:
         """The leading metric on what speaks for it, and how many labels there are."""
         n_matured, n_right = (int(n) for n in estimated.matured)
@@ -231,8 +236,7 @@ class _Verdict:
         needed = min(detector.enough_labels, _SHARE_LABELLED * float(answers.sum()))
         n_matured, n_right = (int(n) for n in estimated.matured)
         settled = bets is not None and n_matured >= max(needed, FEWEST_LABELS)
-        drop = detector.measure.drop(n_right / max(n_matured, 1)) if settled else 0.0
-        denied = settled and drop < detector.minimum_effect
+        denied = settled and not detector.is_borne_out(n_right / max(n_matured, 1), estimated.sums)
         total = log_measured if denied else float(np.logaddexp(log_measured, log_estimated))
         raised = log_estimated >= detector.log_threshold > log_measured
         return cls(total, log_measured, log_estimated, settled, denied and raised, n_labels, int(answers.sum()))

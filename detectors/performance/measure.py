@@ -101,8 +101,8 @@ class Measure(Protocol):
         """Shares by predicted and true class; None where there are no classes."""
         ...
 
-    def words(self, value: float, other: float) -> str:
-        """``value`` for people, precise enough to tell it from ``other``."""
+    def words(self, *values: float) -> list[str]:
+        """Values of the leading metric for people, precise enough to tell the first two apart."""
         ...
 
 

@@ -150,8 +150,8 @@ class NumberMeasure:
     def confusion(self, measured: Sums | None, estimated: Sums | None) -> dict[str, Any] | None:
         return None
 
-    def words(self, value: float, other: float) -> str:
-        return f"{value:.3g}"
+    def words(self, *values: float) -> list[str]:
+        return [f"{value:.3g}" for value in values]
 
 
 def _errors(outcomes: Outcomes) -> FloatArray:

@@ -24,6 +24,8 @@ LABEL_DELAY_S = "label_delay_s"
 """Annotation of such an event: seconds from its answer to its label; the answer itself was counted when it came."""
 
 _MAX_CLASSES_OF_NUMBERS = 20
+_CODES_AGREE = 0.5
+"""Whole numbers that are right to the unit so often are codes of classes, however many there are."""
 
 
 class Task(StrEnum):
@@ -168,14 +170,14 @@ def _task_of(batch: EventBatch) -> Task:
     if batch.label is None or _probabilities(batch) is not None or batch.prediction is None:
         return Task.CATEGORY
     both = _present(batch.prediction) & _present(batch.label)
-    answers = [number_of(v) for v in batch.prediction[both]]
-    labels = [number_of(v) for v in batch.label[both]]
-    if not labels or any(v is None for v in (*answers, *labels)):
+    values = [(a, v) for a, v in zip(batch.prediction[both], batch.label[both], strict=True)]
+    if not values or not all(isinstance(v, int | float) and not isinstance(v, bool) for pair in values for v in pair):
         return Task.CATEGORY
-    distinct, whole = set(labels), all(float(v).is_integer() for v in (*answers, *labels) if v is not None)
-    if whole and len(distinct) <= _MAX_CLASSES_OF_NUMBERS:
+    answers, labels = (np.array(half, dtype=np.float64) for half in zip(*values, strict=True))
+    whole = bool(np.all(answers == np.floor(answers)) and np.all(labels == np.floor(labels)))
+    if whole and (np.unique(labels).size <= _MAX_CLASSES_OF_NUMBERS or np.mean(answers == labels) >= _CODES_AGREE):
         return Task.CATEGORY
-    if distinct <= {0.0, 1.0} and all(0 <= v <= 1 for v in answers if v is not None):
+    if set(labels) <= {0.0, 1.0} and np.all((answers >= 0) & (answers <= 1)):
         return Task.SCORE
     return Task.NUMBER
 
