@@ -18,11 +18,18 @@ from detectors.drift.joint import JointDrift
 from detectors.drift.marginals import MarginalDrift
 from detectors.extraction.detector import ExtractionDetector
 from detectors.ood.detector import OodDetector
+from detectors.performance.detector import PerformanceDetector
 from detectors.reference import Reference
 from detectors.schema import infer_schema
 from detectors.sketch import Sketch, total
 
-DETECTORS: tuple[type[Detector], ...] = (MarginalDrift, JointDrift, OodDetector, ExtractionDetector)
+DETECTORS: tuple[type[Detector], ...] = (
+    MarginalDrift,
+    JointDrift,
+    OodDetector,
+    ExtractionDetector,
+    PerformanceDetector,
+)
 
 PANE_WIDTHS_S = (10, 30, 60, 300, 900, 3_600, 21_600, 86_400)
 _EVENTS_PER_PANE = 25
@@ -90,6 +97,25 @@ class Suite:
                 sketch=total(part[i] for part in parts),
             )
             for i, (pane, start, end) in enumerate(zip(panes, starts, ends, strict=True))
+        ]
+
+    @property
+    def performance(self) -> PerformanceDetector | None:
+        """The detector that wants labels that come alone, if it watches this model."""
+        return next((d for d in self.detectors if isinstance(d, PerformanceDetector)), None)
+
+    def sketch_labels(self, batch: EventBatch) -> Sequence[PaneSketch]:
+        """Answers that were counted when they came, now with their labels: for performance alone, without events."""
+        detector = self.performance
+        if detector is None or not len(batch):
+            return ()
+        panes, order, starts = slice_by_pane(batch.timestamp, self.pane_s)
+        batch = batch.take(order)
+        ends = np.append(starts[1:], len(batch))
+        sketches = detector.sketch(batch, starts)
+        return [
+            PaneSketch(int(pane), 0, float(batch.timestamp[a:b].max()), sketch.under(detector.name))
+            for pane, a, b, sketch in zip(panes, starts, ends, sketches, strict=True)
         ]
 
     def pane_of(self, detector: Detector, pane_start: float, n_events: int, sketch: Sketch) -> Pane:

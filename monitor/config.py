@@ -112,6 +112,10 @@ class WorkerSettings(_Section):
     """How many records before the committed offset are read again, uncounted, to warm per-client memory."""
     dead_letter_value_bytes: Annotated[int, Field(ge=0, le=1 << 20)] = 8_192
     """How much of a bad record is kept; 0 keeps none of it."""
+    label_wait_days: Annotated[float, Field(ge=0, le=90)] = 7.0
+    """How long an answer waits for a label that comes alone, and such a label for its answer; 0 waits for none."""
+    most_waiting_labels: Annotated[int, Field(ge=1_000, le=100_000_000)] = 500_000
+    """How many event ids of one model may wait; when half of that is taken, a sample of new ones waits."""
 
 
 class JudgeSettings(_Section):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from detectors.batch import EventBatch, concatenate
+from detectors.performance.joining import with_late_labels
 from detectors.reference import Reference
 from detectors.selftest import fit_tested_reference
 from monitor.errors import PermanentError
@@ -88,7 +89,8 @@ def reference_from_file(
         return saved
     counts = counts or ReadCounts()
     batches = list(read_batches(files, model, counts, progress))
-    chosen = [batch for batch in batches if version is None or batch.version == version]
+    labelled = with_late_labels(batches)
+    chosen = [batch for batch in labelled if version is None or batch.version == version]
     if not chosen:
         raise PermanentError(_nothing_found(files, model, version, counts, batches))
     merged = concatenate([_unversioned(batch, version or "") for batch in chosen])

@@ -12,7 +12,7 @@ from detectors.budget import DEFAULT_TOLERANCE
 from detectors.reference import Reference
 from detectors.suite import Suite
 from monitor.storage.engine import reading
-from monitor.storage.references import active_reference, reference_data
+from monitor.storage.references import active_reference, detectors_watching, reference_data
 
 _MAX_SUITES = 64
 
@@ -37,6 +37,7 @@ class SuiteBook:
         self._refresh_s = refresh_s
         self._monotonic = monotonic
         self._active: dict[tuple[str, str], tuple[float, str | None]] = {}
+        self._watching: dict[str, tuple[float, frozenset[str]]] = {}
         self._suites: OrderedDict[str, Suite] = OrderedDict()
 
     def active(self, model: str, version: str) -> Suite | None:
@@ -52,6 +53,19 @@ class SuiteBook:
             reference_id = found.id if found else None
             self._active[model, version] = (self._monotonic(), reference_id)
         return None if reference_id is None else self.by_id(reference_id)
+
+    def watches(self, detector: str, model: str) -> bool:
+        """Whether the detector watches any version of the model now.
+
+        Raises:
+            TransientError: the database is away.
+        """
+        checked_at, names = self._watching.get(model, (float("-inf"), frozenset()))
+        if self._monotonic() - checked_at >= self._refresh_s:
+            with reading(self._engine) as connection:
+                names = detectors_watching(connection, model)
+            self._watching[model] = (self._monotonic(), names)
+        return detector in names
 
     def by_id(self, reference_id: str) -> Suite:
         """The suite of a stored reference, whether it is active or not."""

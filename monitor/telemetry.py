@@ -22,6 +22,9 @@ from monitor.config import Severity
 from monitor.errors import DeadLetterReason, VedetteError
 from monitor.queries import OverviewRow
 
+LABEL_OUTCOMES = ("joined", "repeated", "too_late", "crowded_out")
+"""Joined with its answer; for an answer that has one; older than ``worker.label_wait_days``; no room to wait."""
+
 _SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -33,6 +36,7 @@ class Metrics:
         self.consumed_records = self._counter("consumed_records", "Records read from sources and committed.")
         self.events = self._counter("events", "Events decoded from records and committed.")
         self.dead_letters = self._counter("dead_letters", "Records or events set aside.", "reason")
+        self.late_labels = self._counter("late_labels", "Labels that came alone, and what waits for one.", "outcome")
         self.fenced_commits = self._counter("fenced_commits", "Commits refused: another worker owns the partition.")
         self.commit_seconds = self._histogram("commit_seconds", "Duration of one commit of a worker.")
         self.judged_panes = self._counter("judged_panes", "Panes judged.")
@@ -48,6 +52,8 @@ class Metrics:
             ("topic", "partition"),
             registry=self.registry,
         )
+        for outcome in LABEL_OUTCOMES:
+            self.late_labels.labels(outcome)
         for reason in DeadLetterReason:
             self.dead_letters.labels(reason.value)
         Info("vedette_build", "Version of the running service.", registry=self.registry).info(

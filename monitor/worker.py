@@ -11,7 +11,7 @@ warm it, and not counted.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -26,6 +26,7 @@ from monitor.alerting.routing import Route
 from monitor.config import WorkerSettings
 from monitor.errors import Fenced, PermanentError
 from monitor.formats.base import Decoder, Rejection
+from monitor.late_labels import LateDeltas, LateLabels
 from monitor.sources.base import Bounds, Partition, Record, Source
 from monitor.storage.engine import transaction
 from monitor.storage.gaps import record_gap
@@ -105,6 +106,7 @@ class Worker:
         self._clock = clock
         self._routes = routes
         self._start_at = start_at
+        self._labels = LateLabels(suites, settings.label_wait_days, settings.most_waiting_labels, clock)
         self._to_start: dict[Partition, None] = {}
         self._held: dict[Partition, _Held] = {}
         self._memories: dict[tuple[str, str, str], tuple[Memory, ...]] = {}
@@ -251,9 +253,11 @@ class Worker:
             deltas=self._deltas(held.batches),
             dead_letters=held.dead_letters,
         )
+        halves = self._labels.halves(held.batches, partition)
         try:
             with self._metrics.commit_seconds.time(), transaction(self._engine) as connection:
-                commit(connection, what, self._clock())
+                late = self._labels.settle(connection, halves)
+                commit(connection, replace(what, deltas=[*what.deltas, *late.deltas]), self._clock())
                 if held.lost:
                     record_gap(connection, partition, held.lost, self._routes, self._clock())
         except Fenced:
@@ -261,24 +265,27 @@ class Worker:
             del self._held[partition]
             log.warning("partition taken over by another worker", topic=partition.topic, partition=partition.number)
             return 0
-        self._count(held, partition)
+        self._count(held, partition, late)
         held.committed, held.lost, held.n_records, held.n_events = held.position, 0, 0, 0
         held.batches, held.dead_letters = [], []
         self._source.mirror({partition: held.committed})
         return 1
 
-    def _count(self, held: _Held, partition: Partition) -> None:
+    def _count(self, held: _Held, partition: Partition, late: LateDeltas) -> None:
         self._metrics.consumed_records.inc(held.n_records)
         self._metrics.events.inc(held.n_events)
         for letter in held.dead_letters:
             self._metrics.dead_letters.labels(letter.reason.value).inc()
+        for outcome, n in late.outcomes.items():
+            self._metrics.late_labels.labels(outcome).inc(n)
         lag = max(0, (held.high or held.position) - held.position)
         self._metrics.set_lag(partition.topic, partition.number, lag)
 
     def _deltas(self, batches: Sequence[EventBatch]) -> list[Delta]:
         by_model: dict[tuple[str, str], list[EventBatch]] = {}
         for batch in batches:
-            by_model.setdefault((batch.model, batch.version), []).append(batch)
+            if not self._labels.is_only_labels(batch):
+                by_model.setdefault((batch.model, batch.version), []).append(batch)
         return [delta for same in by_model.values() for delta in self._model_deltas(_join(same))]
 
     def _model_deltas(self, batch: EventBatch) -> list[Delta]:

@@ -10,9 +10,11 @@ from monitor.config import JudgeSettings
 from monitor.storage.engine import transaction
 from monitor.storage.judging import judged_models
 from monitor.storage.retention import prune, prune_dead_letters, roll_up
+from monitor.storage.waiting_labels import prune_waiting_labels
 
 _EVERY = timedelta(minutes=1)
 _DAY_S = 86_400
+_WAITING_LABELS_PER_CALL = 50_000
 _ROLL_UPS = ((2 * _DAY_S, 600), (30 * _DAY_S, _DAY_S))
 """(age, width) in seconds: panes older than ``age`` are merged into panes of ``width``."""
 
@@ -37,6 +39,7 @@ class Housekeeper:
         dead_before = now - timedelta(days=self._settings.keep_dead_letters_days)
         with transaction(self._engine) as connection:
             changed += prune_dead_letters(connection, dead_before)
+            changed += prune_waiting_labels(connection, now, _WAITING_LABELS_PER_CALL)
             for model, version, judged_until in judged_models(connection):
                 changed += prune(
                     connection,

@@ -112,3 +112,10 @@ def list_references(conn: sa.Connection) -> Sequence[StoredReference]:
 
 def _unknown(reference_id: str) -> str:
     return f"there is no reference {reference_id!r}: `vedette reference list` shows which there are"
+
+
+def detectors_watching(conn: sa.Connection, model: str) -> frozenset[str]:
+    """Names of the detectors in any active reference of the model."""
+    c = references.c
+    summaries = conn.scalars(sa.select(c.summary).where(c.model == storable_id(model), c.active))
+    return frozenset(str(name) for summary in summaries for name in summary.get("detectors", ()))

@@ -294,3 +294,19 @@ ingest_queue = sa.Table(
     sqlite_autoincrement=True,
     comment="Where events posted over HTTP wait when there is no Kafka; offset = id.",
 )
+
+waiting_labels = sa.Table(
+    "waiting_labels",
+    metadata,
+    _column("model", sa.Text, primary_key=True),
+    _column("event_id", sa.Text, primary_key=True),
+    _column("version", sa.Text, nullable=True),
+    _column("answer", sa.Text, nullable=True),
+    _column("confidence", sa.Double, nullable=True),
+    _column("answered_at", sa.Double, nullable=True),
+    _column("label", sa.Text, nullable=True),
+    _column("labelled_at", sa.Double, nullable=True),
+    _column("expires_at", Instant),
+    sa.Index("ix_waiting_labels_expires_at", "expires_at"),
+    comment="Halves of one event id until both are there. answered_at, labelled_at: epoch s of event time.",
+)

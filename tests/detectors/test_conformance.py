@@ -37,6 +37,7 @@ def events(n: int, seed: int, strange_from: int | None = None) -> EventBatch:
         probabilities=np.stack([1 - probability, probability], axis=1),
         classes=("no", "yes"),
         prediction=np.where(probability > 0.5, "yes", "no").astype(object),
+        label=np.where(rng.random(n) < probability, "yes", "no").astype(object),
     )
 
 

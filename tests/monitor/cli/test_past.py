@@ -105,7 +105,7 @@ def test_a_summary_of_the_backtest_is_data_on_request(vedette, logs: Path, refer
         "pane_s": 10,
         "transitions": 0,
         "alerts": 0,
-        "not_watched": {},
+        "not_watched": {"performance": "the reference holds no labels: nothing says how often the model is right"},
         "doubts": [],
     }
     assert (tmp_path / "out").read_bytes() == b""
