@@ -17,11 +17,12 @@ from detectors.budget import DEFAULT_TOLERANCE, AlarmBudget, shares_of
 from detectors.drift.marginals import MarginalDrift
 from detectors.extraction.detector import ExtractionDetector
 from detectors.ood.detector import OodDetector
+from detectors.quality.detector import QualityDetector
 from detectors.reference import Reference
 from detectors.schema import infer_schema
 from detectors.sketch import Sketch, total
 
-DETECTORS: tuple[type[Detector], ...] = (MarginalDrift, OodDetector, ExtractionDetector)
+DETECTORS: tuple[type[Detector], ...] = (MarginalDrift, OodDetector, ExtractionDetector, QualityDetector)
 
 PANE_WIDTHS_S = (10, 30, 60, 300, 900, 3_600, 21_600, 86_400)
 _EVENTS_PER_PANE = 25
