@@ -352,10 +352,10 @@ def _at(names: Sequence[str], index: int) -> str | None:
 
 def _words(name: str, fault: Fault, now: float, before: float) -> str:
     if fault is Fault.MISSING and now >= _GONE:
-        return f"{name} has vanished: no event carries it any more"
+        return f"column {name} has vanished: no event carries it any more"
     if fault is Fault.WRONG_TYPE and now >= _GONE:
-        return f"{name} has changed its type in all events"
-    return f"{name} {_FAULT_WORDS[fault]} in {_percent(now)} of events ({_percent(before)} usually)"
+        return f"column {name} has changed its type in all events"
+    return f"column {name} {_FAULT_WORDS[fault]} in {_percent(now)} of events ({_percent(before)} usually)"
 
 
 def _percent(share: float) -> str:

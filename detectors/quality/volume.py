@@ -2,8 +2,9 @@
 
 The count of a pane is negative binomial around the expected volume, with the overdispersion of the reference's own
 panes. Bets pay beyond the tolerance only: below half or above double what is expected, and where the reference is too
-short to know the hours of the day, below a third or above threefold. Bursts that last over
-several panes temper them. Panes without any event are not volume but silence.
+short to know the hours of the day, below a third or above threefold. Levels that last over
+several panes temper them, by the root of their overdispersion, since most of what lasts stays inside the tolerance
+(measured in ``tests/detectors/quality``). Panes without any event are not volume but silence.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ class VolumeWatch:
         bets = [negative_binomial_bet(n, self.size, self.low * mean, ratio) for ratio in _FALLS]
         bets += [negative_binomial_bet(n, self.size, self.high * mean, ratio) for ratio in _RISES]
         window = np.array([[scaled, expected, 1.0]])
-        return Look(np.array(bets, dtype=np.float64) / self.deff, {"window": window})
+        return Look(np.array(bets, dtype=np.float64) / np.sqrt(self.deff), {"window": window})
 
     def finding(self, cause: int, window: Arrays, notes: Arrays) -> Finding:
         scaled, expected, panes = (float(value) for value in np.asarray(window["window"])[cause])
