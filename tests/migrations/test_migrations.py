@@ -43,7 +43,7 @@ def _structure(engine):
             rows = conn.exec_driver_sql(
                 "select name, sql from sqlite_master where name not like 'sqlite_%' and name <> 'alembic_version'"
             )
-            return {name: sorted(line.strip(" ,\t") for line in text.splitlines()) for name, text in rows if text}
+            return {name: _clauses(text) for name, text in rows if text}
         return sorted(
             tuple(str(value) for value in row)
             for query in (
@@ -58,6 +58,22 @@ def _structure(engine):
             for row in conn.exec_driver_sql(query)
             if "alembic_version" not in str(row)
         )
+
+
+def _clauses(statement):
+    """A statement of SQLite; the clauses of a table are sorted, for a column that was added later stands last."""
+    head, _, body = " ".join(statement.split()).partition("(")
+    if not head.startswith("CREATE TABLE"):
+        return head, body
+    body, _, tail = body.rpartition(")")
+    clauses, depth = [""], 0
+    for char in body:
+        depth += (char == "(") - (char == ")")
+        if char == "," and depth == 0:
+            clauses.append("")
+        else:
+            clauses[-1] += char
+    return head, sorted(clause.strip() for clause in clauses), tail
 
 
 def test_a_migrated_database_differs_in_nothing_from_the_tables(engine):
