@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,6 +112,14 @@ class Judgement:
 
 
 @dataclass(frozen=True, slots=True)
+class Silence:
+    """The verdict on a gap without events: the empty pane that raised it, and its judgement."""
+
+    pane_start: float
+    judgement: Judgement
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
     """What one detector keeps of the reference: compact arrays and JSON-ready facts, never raw rows of clients."""
 
@@ -152,4 +160,17 @@ class Detector(Protocol):
 
     def judge(self, evidence: Mapping[Subject, Arrays], pane: Pane) -> Judgement:
         """Fold the pane into the evidence; a subject without evidence yet is absent from the mapping."""
+        ...
+
+
+@runtime_checkable
+class JudgesSilence(Protocol):
+    """What a detector is besides when it also judges the time in which no events come."""
+
+    def judge_silence(self, evidence: Mapping[Subject, Arrays], until: float) -> Silence | None:
+        """The alarm of the gap since the last pane judged, if it is one by event time ``until``; once a gap.
+
+        ``evidence`` is that of the model as a whole. The pane of the alarm is a function of it alone, so that it is
+        the same whenever, and however often, this is asked.
+        """
         ...

@@ -19,6 +19,7 @@ from detectors.drift.marginals import MarginalDrift
 from detectors.extraction.detector import ExtractionDetector
 from detectors.ood.detector import OodDetector
 from detectors.performance.detector import PerformanceDetector
+from detectors.quality.detector import QualityDetector
 from detectors.reference import Reference
 from detectors.schema import infer_schema
 from detectors.sketch import Sketch, total
@@ -29,6 +30,7 @@ DETECTORS: tuple[type[Detector], ...] = (
     OodDetector,
     ExtractionDetector,
     PerformanceDetector,
+    QualityDetector,
 )
 
 PANE_WIDTHS_S = (10, 30, 60, 300, 900, 3_600, 21_600, 86_400)

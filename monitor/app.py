@@ -26,6 +26,7 @@ from monitor.delivery.loop import DeliveryLoop
 from monitor.formats.native import NativeDecoder
 from monitor.judge import Judge
 from monitor.running import Loop, LoopSpec
+from monitor.silence import Recording, SilenceJudge
 from monitor.sources.base import Source
 from monitor.sources.http import QueueSource
 from monitor.sources.kafka import KafkaSource
@@ -156,14 +157,23 @@ class Vedette:
 
     def judge(self) -> Judge:
         """Loop 2."""
+        suites, policy = self._suites(), BookPolicy()
+        silence = SilenceJudge(
+            engine=self.engine,
+            suites=suites,
+            settings=self.settings.judge,
+            recording=Recording(policy, self.routes),
+            clock=utc_now,
+        )
         return Judge(
             engine=self.engine,
-            suites=self._suites(),
+            suites=suites,
             settings=self.settings.judge,
-            policy=BookPolicy(),
+            policy=policy,
             routes=self.routes,
             metrics=self.metrics,
             clock=utc_now,
+            silence=silence,
         )
 
     def delivery(self) -> DeliveryLoop:

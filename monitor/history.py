@@ -128,12 +128,14 @@ def _unversioned(batch: EventBatch, version: str) -> EventBatch:
 
 
 def _capped(batch: EventBatch) -> EventBatch:
-    """Every k-th event, so that a huge reference log costs bounded memory."""
+    """Every k-th event, so that a huge reference log costs bounded memory; its sampling rate says so."""
     width = max(batch.numeric.shape[1] + len(batch.mixed), 1)
     most = max(min(MAX_REFERENCE_EVENTS, MAX_REFERENCE_VALUES // width), 1_000)
     if len(batch) <= most:
         return batch
-    return batch.take(np.linspace(0, len(batch) - 1, most).astype(np.int64))
+    thinned = batch.take(np.linspace(0, len(batch) - 1, most).astype(np.int64))
+    logged = np.ones(most) if thinned.sampling_rate is None else thinned.sampling_rate
+    return replace(thinned, sampling_rate=logged * (most / len(batch)))
 
 
 def _nothing_found(

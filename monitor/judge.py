@@ -11,20 +11,22 @@ What comes later still is folded into the next pane that is judged: late events 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
 import structlog
 
-from detectors.base import Arrays, Detector, Reading, Subject
+from detectors.base import Detector, Reading
 from detectors.sketch import Sketch, total
 from detectors.suite import Suite, judge
 from monitor.alerting.book import BookPolicy
 from monitor.alerting.incident import Change, PaneRef
 from monitor.alerting.routing import Route
 from monitor.config import JudgeSettings
+from monitor.desk import EvidenceDesk
+from monitor.silence import Recording, SilenceJudge, delay_after, judge_gap
 from monitor.storage.alerts import record
 from monitor.storage.engine import transaction
 from monitor.storage.judging import (
@@ -33,9 +35,7 @@ from monitor.storage.judging import (
     claim_model,
     delete_deltas,
     load_deltas,
-    load_evidence,
     models_with_deltas,
-    save_evidence,
     save_pane,
     save_readings,
     set_judged_until,
@@ -70,43 +70,6 @@ class _DuePane:
     delta_ids: tuple[int, ...]
 
 
-class _EvidenceDesk:
-    """Evidence of one claim: read on first use, kept in memory over the panes, written once."""
-
-    def __init__(self, connection: sa.Connection, claim: ModelClaim, reference_id: str) -> None:
-        self._connection = connection
-        self._claim = claim
-        self._reference_id = reference_id
-        self._known: dict[tuple[str, Subject], Arrays | None] = {}
-        self._changed: dict[str, dict[Subject, Arrays]] = {}
-
-    def load(self, detector: str, subjects: Sequence[Subject]) -> Mapping[Subject, Arrays]:
-        missing = [s for s in subjects if (detector, s) not in self._known]
-        if missing:
-            found = load_evidence(
-                self._connection, self._claim.model, self._claim.version, self._reference_id, detector, missing
-            )
-            self._known.update({(detector, s): found.get(s) for s in missing})
-        return {s: state for s in subjects if (state := self._known[detector, s]) is not None}
-
-    def keep(self, detector: str, evidence: Mapping[Subject, Arrays]) -> None:
-        for subject, state in evidence.items():
-            self._known[detector, subject] = state
-            self._changed.setdefault(detector, {})[subject] = state
-
-    def save(self, pane_start: int) -> None:
-        for detector, evidence in self._changed.items():
-            save_evidence(
-                self._connection,
-                self._claim.model,
-                self._claim.version,
-                self._reference_id,
-                detector,
-                evidence,
-                pane_start,
-            )
-
-
 class Judge:
     """Judges whatever model versions it can lock; any number of judges may run."""
 
@@ -120,22 +83,25 @@ class Judge:
         routes: Sequence[Route],
         metrics: Metrics,
         clock: Callable[[], datetime],
+        silence: SilenceJudge | None = None,
     ) -> None:
         self._engine = engine
         self._suites = suites
         self._settings = settings
-        self._policy = policy
-        self._routes = routes
+        self._recording = Recording(policy, routes)
+        self._silence = silence
         self._metrics = metrics
         self._clock = clock
 
     def step(self) -> JudgeReport:
-        """Judge every pane that is due.
+        """Judge every pane that is due, and the models that have fallen silent.
 
         Raises:
             TransientError: the database is away; nothing was changed.
         """
-        return self._each_model(self._is_due)
+        report = self._each_model(self._is_due)
+        silent = self._count(self._silence.step()) if self._silence is not None else ()
+        return JudgeReport(report.panes, [*report.changes, *silent])
 
     def drain(self) -> JudgeReport:
         """Judge every pane that has deltas, due or not: for the end of a log."""
@@ -155,9 +121,12 @@ class Judge:
                 if not more:
                     break
         self._metrics.judged_panes.inc(panes)
+        return JudgeReport(panes, self._count(changes))
+
+    def _count(self, changes: Sequence[Change]) -> Sequence[Change]:
         for change in changes:
             self._metrics.alert_transitions.labels(change.incident.kind.value, change.transition.transition.value).inc()
-        return JudgeReport(panes, changes)
+        return changes
 
     def _judge_model(
         self, model: str, version: str, is_due: Callable[[StoredDelta, float | None, datetime], bool]
@@ -171,20 +140,23 @@ class Judge:
             mark = watermark(connection, now, IDLE_S)
             panes = _fold(deltas, claim.judged_until, lambda delta: is_due(delta, mark, now), full=_DELTAS_PER_CLAIM)
             changes: list[Change] = []
-            desks: dict[str, _EvidenceDesk] = {}
+            desks: dict[str, EvidenceDesk] = {}
             for pane in panes:
-                desk = desks.setdefault(pane.reference_id, _EvidenceDesk(connection, claim, pane.reference_id))
+                desk = desks.setdefault(pane.reference_id, EvidenceDesk(connection, claim, pane.reference_id))
                 changes += self._judge_pane(connection, claim, pane, desk, now)
             if panes:
                 last = panes[-1]
                 for desk in desks.values():
                     desk.save(last.start)
-                delete_deltas(connection, [i for pane in panes for i in pane.delta_ids])
-                set_judged_until(connection, model, version, last.start + last.pane_s)
+                judged = {i for pane in panes for i in pane.delta_ids}
+                delete_deltas(connection, sorted(judged))
+                until = last.start + last.pane_s
+                delay = delay_after(claim.delay, [delta for delta in deltas if delta.id in judged], until)
+                set_judged_until(connection, model, version, until, delay)
         return JudgeReport(len(panes), changes), bool(panes) and len(deltas) == _DELTAS_PER_CLAIM
 
     def _judge_pane(
-        self, connection: sa.Connection, claim: ModelClaim, pane: _DuePane, desk: _EvidenceDesk, now: datetime
+        self, connection: sa.Connection, claim: ModelClaim, pane: _DuePane, desk: EvidenceDesk, now: datetime
     ) -> Sequence[Change]:
         model, version = claim.model, claim.version
         save_pane(
@@ -200,18 +172,20 @@ class Judge:
         if not pane.reference_id:
             return ()
         suite = self._suites.by_id(pane.reference_id)
+        silent = judge_gap(connection, claim, suite, desk, pane.start, self._recording, now)
         readings = [reading for detector in suite.detectors for reading in self._readings(suite, detector, pane, desk)]
         save_readings(connection, model, version, pane.start, pane.pane_s, readings)
-        return record(
+        changes = record(
             connection,
             pane=PaneRef(model, version, pane.start, pane.pane_s),
             readings=readings,
-            policy=self._policy,
-            destinations=self._routes,
+            policy=self._recording.policy,
+            destinations=self._recording.routes,
             now=now,
         )
+        return [*silent, *changes]
 
-    def _readings(self, suite: Suite, detector: Detector, pane: _DuePane, desk: _EvidenceDesk) -> Sequence[Reading]:
+    def _readings(self, suite: Suite, detector: Detector, pane: _DuePane, desk: EvidenceDesk) -> Sequence[Reading]:
         part = suite.pane_of(detector, pane.start, pane.n_events, pane.sketch)
         judgement = judge(detector, desk.load(detector.name, detector.subjects(part)), part)
         desk.keep(detector.name, judgement.evidence)

@@ -30,7 +30,7 @@ from monitor.late_labels import LateDeltas, LateLabels
 from monitor.sources.base import Bounds, Partition, Record, Source
 from monitor.storage.engine import transaction
 from monitor.storage.gaps import record_gap
-from monitor.storage.progress import Commit, DeadLetter, Delta, claim, commit
+from monitor.storage.progress import Claim, Commit, DeadLetter, Delta, caught_up, claim, commit
 from monitor.suites import SuiteBook
 from monitor.telemetry import Metrics
 
@@ -38,6 +38,7 @@ UNWATCHED_PANE_S = 10
 """Pane width for models that have no reference yet: their events are counted, not judged."""
 
 _MAX_MEMORIES = 64
+_CAUGHT_UP_EVERY_S = 10.0
 
 log = structlog.get_logger(__name__)
 
@@ -49,6 +50,14 @@ class StartAt(StrEnum):
     LATEST = "latest"
 
 
+@dataclass(frozen=True, slots=True)
+class _Goal:
+    """Where a partition ended at some moment; committed up to there, it is complete as of then."""
+
+    high: int
+    at: datetime
+
+
 @dataclass
 class _Held:
     """One partition's part of the loop: where it is, and what it has read since the last commit."""
@@ -57,11 +66,13 @@ class _Held:
     committed: int
     position: int
     warm_until: int
+    asked_at: datetime
     lost: int = 0
     high: int | None = None
     watermark: float | None = None
     n_records: int = 0
     n_events: int = 0
+    goal: _Goal | None = None
     batches: list[EventBatch] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
 
@@ -134,7 +145,10 @@ class Worker:
     def flush(self) -> int:
         """Commit what is held of every partition; returns the number of commits that took effect."""
         self._flushed_at = self._clock()
-        return sum(self._commit(partition) for partition in list(self._held))
+        commits = sum(self._commit(partition) for partition in list(self._held))
+        for partition, held in self._held.items():
+            self._say_caught_up(partition, held)
+        return commits
 
     def forget(self) -> None:
         """Drop everything uncommitted; the next step claims every partition anew."""
@@ -184,6 +198,7 @@ class Worker:
             committed=offset - lost,
             position=offset,
             warm_until=offset,
+            asked_at=self._clock(),
             lost=lost,
             high=bounds.high,
         )
@@ -270,6 +285,18 @@ class Worker:
         held.batches, held.dead_letters = [], []
         self._source.mirror({partition: held.committed})
         return 1
+
+    def _say_caught_up(self, partition: Partition, held: _Held) -> None:
+        """So that a model without events can be told from a log that is not read."""
+        now = self._clock()
+        if held.goal is None:
+            if abs((now - held.asked_at).total_seconds()) >= _CAUGHT_UP_EVERY_S:
+                held.goal, held.asked_at = _Goal(self._source.bounds(partition).high, now), now
+            return
+        if held.committed >= held.goal.high:
+            with transaction(self._engine) as connection:
+                caught_up(connection, Claim(partition, held.epoch, None), held.goal.at)
+            held.goal = None
 
     def _count(self, held: _Held, partition: Partition, late: LateDeltas) -> None:
         self._metrics.consumed_records.inc(held.n_records)

@@ -33,7 +33,7 @@ from monitor.alerting.incident import (
 )
 from monitor.alerting.public import evidence_of
 from monitor.alerting.storable import storable_detail, storable_id, storable_number, storable_text
-from monitor.alerting.wording import severity_of, title_of
+from monitor.alerting.wording import cause_of, severity_of, title_of
 from monitor.config import Severity
 from monitor.errors import Conflict
 
@@ -220,7 +220,7 @@ def _open(reading: Reading, pane: PaneRef, now: datetime) -> Outcome:
         kind=reading.kind,
         status=Status.OPEN,
         severity=severity_of(reading),
-        title=storable_text(title_of(reading.kind, subject, pane.model)),
+        title=storable_text(title_of(reading.kind, subject, pane.model, cause_of(reading))),
         opened_at=pane.end,
         last_seen_at=pane.end,
         resolved_at=None,

@@ -9,10 +9,19 @@ STANDARD_DEVIATIONS = "sd"
 GRAVE_SHARE_OUT_OF_DISTRIBUTION = 0.2
 GRAVE_SHARE_DRIFTED = 0.3
 GRAVE_SHIFT_SD = 1.0
+SILENCE = "silence"
+_BROKEN = {
+    SILENCE: "No events of {model} arrive",
+    "volume": "The traffic of {model} has changed",
+    "columns": "Columns of {model} have lost data quality",
+    "schema": "The schema of {model} has changed",
+    "duplicates": "Events of {model} come twice",
+    "latency": "{model} answers more slowly",
+}
 
 
 def severity_of(reading: Reading) -> Severity:
-    """Theft and attack are critical; drift and strange inputs are when they are large; the rest is a warning."""
+    """Theft, attack and silence are critical; drift and strange inputs are when they are large; the rest warns."""
     if reading.kind in (Kind.EXTRACTION, Kind.EVASION):
         return Severity.CRITICAL
     share = _is_share(reading.effect_unit)
@@ -23,10 +32,18 @@ def severity_of(reading: Reading) -> Severity:
     shift = reading.effect_unit == STANDARD_DEVIATIONS
     if reading.kind is Kind.DRIFT and shift and abs(reading.effect) >= GRAVE_SHIFT_SD:
         return Severity.CRITICAL
+    if reading.kind is Kind.QUALITY and cause_of(reading) == SILENCE:
+        return Severity.CRITICAL
     return Severity.WARNING
 
 
-def title_of(kind: Kind, subject: Subject, model: str) -> str:
+def cause_of(reading: Reading) -> str:
+    """What a reading of data quality says has broken (``volume``, ``silence``, …); ``""`` where it does not say."""
+    cause = reading.detail.get("cause")
+    return cause if isinstance(cause, str) else ""
+
+
+def title_of(kind: Kind, subject: Subject, model: str, cause: str = "") -> str:
     """One line that names who, what and which model, in plain words."""
     who = _who(subject)
     match kind:
@@ -41,6 +58,8 @@ def title_of(kind: Kind, subject: Subject, model: str) -> str:
             return f"{who or 'Somebody'} may be stealing {model}"
         case Kind.EVASION:
             return f"{who or 'Somebody'} may be attacking {model}"
+        case Kind.QUALITY if not who and cause in _BROKEN:
+            return _BROKEN[cause].replace("{model}", model)
         case Kind.QUALITY:
             return f"{who} of {model} has lost data quality" if who else f"Data quality of {model} has dropped"
         case Kind.PERFORMANCE:

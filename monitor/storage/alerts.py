@@ -59,6 +59,25 @@ def record(
     return changes
 
 
+def record_alone(
+    conn: sa.Connection,
+    *,
+    pane: PaneRef,
+    readings: Sequence[Reading],
+    policy: BookPolicy,
+    destinations: Sequence[Route],
+    now: datetime,
+) -> Sequence[Change]:
+    """As ``record``, for a pane that says nothing of what it has no reading for, since it holds no events."""
+    leading = book.leading_readings(readings)
+    earliest = pane.end - timedelta(seconds=policy.longest_reopen_s)
+    known = load_incidents(conn, pane.model, pane.version, earliest)
+    latest = {i.identity: i for i in sorted(known, key=_standing) if i.identity in leading}
+    changes = save_outcomes(conn, list(_outcomes(latest, leading, pane, policy, now)), now)
+    owe(conn, changes, destinations, now)
+    return changes
+
+
 def acknowledge_alert(
     conn: sa.Connection, alert_id: str, by: str, note: str, routes: Sequence[Route], now: datetime
 ) -> Change:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import numpy as np
@@ -26,6 +26,15 @@ from monitor.storage.upsert import insert
 
 Item = TypeVar("Item")
 _IN_ONE_STATEMENT = 1_000
+_IN_USE = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """How long after the end of their pane (wall clock) a model's events come; believed ``until`` an event time."""
+
+    seconds: float
+    until: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +44,21 @@ class ModelClaim:
     model: str
     version: str
     judged_until: int | None
+    delay: Delay | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StillModel:
+    """A model version that was judged, and of which nothing waits to be."""
+
+    model: str
+    version: str
+    judged_until: int
+    delay: Delay | None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.model, self.version
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +80,11 @@ def claim_model(conn: sa.Connection, model: str, version: str) -> ModelClaim | N
         lock = sa.func.pg_try_advisory_xact_lock(_lock_key(model, version))
         if not conn.execute(sa.select(lock)).scalar_one():
             return None
-    row = conn.execute(sa.select(models.c.judged_until).where(_is(models, model, version))).one_or_none()
-    return None if row is None else ModelClaim(model, version, row.judged_until)
+    c = models.c
+    row = conn.execute(
+        sa.select(c.judged_until, c.delay_s, c.delay_until).where(_is(models, model, version))
+    ).one_or_none()
+    return None if row is None else ModelClaim(model, version, row.judged_until, _delay(row.delay_s, row.delay_until))
 
 
 def load_deltas(conn: sa.Connection, model: str, version: str, limit: int) -> Sequence[StoredDelta]:
@@ -179,9 +206,52 @@ def save_readings(
         conn.execute(insert(conn, readings).on_conflict_do_nothing(index_elements=[readings.c.id]), rows)
 
 
-def set_judged_until(conn: sa.Connection, model: str, version: str, until: int) -> None:
+def set_judged_until(conn: sa.Connection, model: str, version: str, until: int, delay: Delay | None = None) -> None:
     """Say that panes before ``until`` (epoch s) are judged; last in the transaction, since workers wait for the row."""
-    conn.execute(sa.update(models).where(_is(models, model, version)).values(judged_until=int(until)))
+    values: dict[str, Any] = {"judged_until": int(until)}
+    if delay is not None:
+        values.update(delay_s=delay.seconds, delay_until=delay.until)
+    conn.execute(sa.update(models).where(_is(models, model, version)).values(values))
+
+
+def complete_until(conn: sa.Connection, now: datetime) -> datetime | None:
+    """Wall clock until which every partition in use was read to its end and committed; None when one has not said.
+
+    A partition is in use when it was claimed, committed or caught up with in the day before ``now``.
+    """
+    c = partitions.c
+    in_use = sa.or_(c.updated_at >= now - _IN_USE, c.caught_up_at >= now - _IN_USE)
+    moments = list(conn.scalars(sa.select(c.caught_up_at).where(in_use)))
+    said = [moment for moment in moments if moment is not None]
+    return min(said) if said and len(said) == len(moments) else None
+
+
+def still_models(conn: sa.Connection) -> Sequence[StillModel]:
+    """Model versions that were judged and have no deltas waiting, by name."""
+    c = models.c
+    waiting = sa.select(deltas.c.id).where(deltas.c.model == c.model, deltas.c.version == c.version)
+    statement = (
+        sa.select(c.model, c.version, c.judged_until, c.delay_s, c.delay_until)
+        .where(c.judged_until.is_not(None), ~waiting.exists())
+        .order_by(c.model, c.version)
+    )
+    return [
+        StillModel(row.model, row.version, row.judged_until, _delay(row.delay_s, row.delay_until))
+        for row in conn.execute(statement)
+    ]
+
+
+def has_deltas(conn: sa.Connection, model: str, version: str) -> bool:
+    """Whether something of a model version waits to be judged."""
+    return conn.execute(sa.select(deltas.c.id).where(_is(deltas, model, version)).limit(1)).first() is not None
+
+
+def other_version_served_after(conn: sa.Connection, claim: ModelClaim, event_time: int) -> bool:
+    """Whether another version of the claimed model has had events since ``event_time`` (epoch s)."""
+    c = models.c
+    since = datetime.fromtimestamp(event_time, UTC)
+    statement = sa.select(c.version).where(c.model == claim.model, c.version != claim.version, c.last_event_at > since)
+    return conn.execute(statement.limit(1)).first() is not None
 
 
 def judged_models(conn: sa.Connection) -> Sequence[tuple[str, str, int]]:
@@ -211,6 +281,10 @@ def _reading_row(model: str, version: str, pane_start: int, pane_s: int, reading
         "reason": storable_text(reading.reason),
         "detail": storable_detail(reading.detail),
     }
+
+
+def _delay(seconds: float | None, until: int | None) -> Delay | None:
+    return None if seconds is None or until is None else Delay(seconds, until)
 
 
 def _is(table: sa.Table, model: str, version: str) -> sa.ColumnElement[bool]:

@@ -119,6 +119,17 @@ def commit(conn: sa.Connection, commit: Commit, now: datetime) -> None:
     _count_models(conn, commit.deltas, now)
 
 
+def caught_up(conn: sa.Connection, held: Claim, at: datetime) -> None:
+    """Say that all the partition held at ``at`` is committed; says nothing when somebody else has claimed it."""
+    c = partitions.c
+    conn.execute(
+        sa.update(partitions)
+        .where(*(c[name] == value for name, value in _key(held.partition).items()))
+        .where(c.epoch == held.epoch)
+        .values(caught_up_at=at)
+    )
+
+
 def _move_offset(conn: sa.Connection, commit: Commit, now: datetime) -> None:
     c = partitions.c
     moved = conn.execute(

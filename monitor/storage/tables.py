@@ -66,6 +66,7 @@ partitions = sa.Table(
     _column("events_total", sa.BigInteger, server_default="0"),
     _column("lost_total", sa.BigInteger, server_default="0"),
     _column("updated_at", Instant),
+    _column("caught_up_at", Instant, nullable=True),
     comment="The only truth about progress; moved in the transaction that stores what the records led to.",
 )
 
@@ -78,6 +79,8 @@ models = sa.Table(
     _column("last_event_at", Instant, nullable=True),
     _column("events_total", sa.BigInteger, server_default="0"),
     _column("judged_until", sa.BigInteger, nullable=True),
+    _column("delay_s", sa.Double, nullable=True),
+    _column("delay_until", sa.BigInteger, nullable=True),
     comment="One row per model version. judged_until: epoch s of event time.",
 )
 

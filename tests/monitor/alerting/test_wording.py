@@ -60,6 +60,30 @@ def test_title(kind: Kind, subject: Subject, title: str) -> None:
     assert title_of(kind, subject, "fraud-scorer") == title
 
 
+@pytest.mark.parametrize(
+    ("subject", "cause", "title"),
+    [
+        (MODEL, "silence", "No events of {fraud} arrive"),
+        (MODEL, "volume", "The traffic of {fraud} has changed"),
+        (MODEL, "columns", "Columns of {fraud} have lost data quality"),
+        (MODEL, "schema", "The schema of {fraud} has changed"),
+        (MODEL, "duplicates", "Events of {fraud} come twice"),
+        (MODEL, "latency", "{fraud} answers more slowly"),
+        (MODEL, "another", "Data quality of {fraud} has dropped"),
+        (FEATURE, "columns", "Feature amount of {fraud} has lost data quality"),
+    ],
+)
+def test_the_title_of_lost_quality_says_what_broke(subject: Subject, cause: str, title: str) -> None:
+    assert title_of(Kind.QUALITY, subject, "{fraud}", cause) == title
+
+
+def test_silence_is_critical() -> None:
+    silent = Reading(
+        "quality", Kind.QUALITY, MODEL, Level.ALARM, 9.0, 8.0, 60.0, "seconds", 0.0, None, "why", {"cause": "silence"}
+    )
+    assert severity_of(silent) is Severity.CRITICAL
+
+
 def test_every_kind_and_subject_has_a_title_that_names_the_model() -> None:
     for kind in Kind:
         for subject_type in SubjectType:
