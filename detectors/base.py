@@ -174,3 +174,7 @@ class JudgesSilence(Protocol):
         the same whenever, and however often, this is asked.
         """
         ...
+
+    def ends_silence(self, pane: Pane) -> bool:
+        """Whether the pane holds what silence is the lack of; labels that come alone, later, are no sign of life."""
+        ...

@@ -11,7 +11,7 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from detectors.base import Arrays, Detector, Judgement, Pane, Part, Subject, Unfit
+from detectors.base import Arrays, Detector, Judgement, JudgesSilence, Pane, Part, Subject, Unfit
 from detectors.batch import EventBatch, FloatArray
 from detectors.budget import DEFAULT_TOLERANCE, AlarmBudget, shares_of
 from detectors.drift.joint import JointDrift
@@ -123,6 +123,15 @@ class Suite:
     def pane_of(self, detector: Detector, pane_start: float, n_events: int, sketch: Sketch) -> Pane:
         """What ``detector`` judges of a pane's whole sketch."""
         return Pane(float(pane_start), float(self.pane_s), n_events, sketch.part(detector.name))
+
+
+def ends_silence(suite: Suite, pane_start: float, n_events: int, sketch: Sketch) -> bool:
+    """Whether a pane holds what a detector of silence waits for."""
+    return any(
+        detector.ends_silence(suite.pane_of(detector, pane_start, n_events, sketch))
+        for detector in suite.detectors
+        if isinstance(detector, JudgesSilence)
+    )
 
 
 def judge(detector: Detector, evidence: Mapping[Subject, Arrays], pane: Pane) -> Judgement:

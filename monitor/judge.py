@@ -20,7 +20,7 @@ import structlog
 
 from detectors.base import Detector, Reading
 from detectors.sketch import Sketch, total
-from detectors.suite import Suite, judge
+from detectors.suite import Suite, ends_silence, judge
 from monitor.alerting.book import BookPolicy
 from monitor.alerting.incident import Change, PaneRef
 from monitor.alerting.routing import Route
@@ -172,7 +172,9 @@ class Judge:
         if not pane.reference_id:
             return ()
         suite = self._suites.by_id(pane.reference_id)
-        silent = judge_gap(connection, claim, suite, desk, pane.start, self._recording, now)
+        silent: Sequence[Change] = ()
+        if ends_silence(suite, pane.start, pane.n_events, pane.sketch):
+            silent = judge_gap(connection, claim, suite, desk, pane.start, self._recording, now)
         readings = [reading for detector in suite.detectors for reading in self._readings(suite, detector, pane, desk)]
         save_readings(connection, model, version, pane.start, pane.pane_s, readings)
         changes = record(

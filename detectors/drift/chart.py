@@ -26,8 +26,7 @@ from detectors.drift.columns import N_BINS, NumericBins, WatchedColumn
 from detectors.drift.urn import Urn
 from detectors.evidence import NO_EVIDENCE, accumulate, log_mean, rate_bet, tilt_bet
 
-LOG_SUSPICION = float(np.log(10.0))
-"""Evidence from which panes wait before they join the urn, and from which a change is said to have begun."""
+_LEAST_SUSPICION = float(np.log(10.0))
 _LOG_CONFIRMED = float(np.log(100.0))
 _MOST_LIVE = 1_000_000
 """Effective events that the live part of the urn holds per column at most; beyond, all of it is halved."""
@@ -148,6 +147,11 @@ class Chart:
             bet_weight=bets.weight * shares[bets.column],
         )
 
+    @property
+    def log_suspicion(self) -> float:
+        """Evidence from which panes wait, and a change is described: half way to the alarm line."""
+        return max(_LEAST_SUSPICION, self.log_cap / 2)
+
     def start(self) -> ChartState:
         n_bets, shape = len(self.bets.weight), self.reference.shape
         return ChartState(
@@ -188,7 +192,7 @@ class Chart:
 
     def settled(self, state: ChartState, total: float) -> ChartState:
         """After a pane without alarm: what waits joins the urn once nothing speaks against it."""
-        if total >= LOG_SUSPICION:
+        if total >= self.log_suspicion:
             return state
         return replace(self._emptied(state, joins=not self.in_doubt(state)), since=np.nan)
 
@@ -200,7 +204,7 @@ class Chart:
 
     def in_doubt(self, state: ChartState) -> bool:
         """Whether the present still looks unlike the reference, alarms or not."""
-        return log_mean(state.doubt, self.bet_weight) >= LOG_SUSPICION
+        return log_mean(state.doubt, self.bet_weight) >= self.log_suspicion
 
     def standing(self, state: ChartState, total: float) -> float:
         """The evidence, or what the lasting verdict holds since before the last alarm: a change that goes on."""

@@ -64,7 +64,7 @@ _LONGEST_KNOWN = 200
 _GONE = 0.99
 OUTPUTS = ("prediction", "probabilities", "logits", "embedding")
 TOGETHER = ""
-"""The cause that is all categorical columns together."""
+"""The cause that is several categorical columns together."""
 
 
 @dataclass(frozen=True)
@@ -159,6 +159,11 @@ class ColumnWatch:
         )
 
     @property
+    def _others(self) -> int:
+        """Categorical columns that ``TOGETHER`` is about in a pane: all but the worst."""
+        return max(len(self.known) - 1, 1)
+
+    @property
     def n_causes(self) -> int:
         return len(self.subjects)
 
@@ -194,7 +199,7 @@ class ColumnWatch:
         counts = self._fault_counts(values)
         hits = counts[self.owners, self.faults].astype(np.float64)
         trials = np.full(len(hits), float(n))
-        trials[self.owners == len(values)] = n * max(len(self.known), 1)
+        trials[self.owners == len(values)] = n * self._others
         log_ratio = hits * self.ratios[:, 0] + (trials - hits) * self.ratios[:, 1]
         window = np.concatenate([counts, np.full((len(counts), 1), n)], axis=1)
         return Look(log_ratio, {"window": window})
@@ -203,7 +208,7 @@ class ColumnWatch:
         counts = np.asarray(window["window"])[cause].astype(np.float64)
         n = max(float(counts[-1]), 1.0)
         if cause == len(self.shares):
-            return self._together(counts[Fault.UNSEEN] / n / max(len(self.known), 1))
+            return self._together(counts[Fault.UNSEEN] / n / self._others)
         now, before = counts[: len(Fault)] / n, self.shares[cause]
         fault = Fault(int(np.argmax(now - before)))
         name = self.subjects[cause]
@@ -230,7 +235,7 @@ class ColumnWatch:
 
     def _together(self, share: float) -> Finding:
         before = float(np.mean([self.shares[self.names.index(name), Fault.UNSEEN] for name in self.known]))
-        words = f"{_percent(share)} of all categorical values were never seen before ({_percent(before)} usually)"
+        words = f"{_percent(share)} of categorical values were never seen before ({_percent(before)} usually)"
         return Finding(
             "unseen values", words, before, share, "share of values", share - before, "share of values", self.tolerance
         )
@@ -251,13 +256,16 @@ class ColumnWatch:
         }
 
     def _fault_counts(self, values: IntArray) -> IntArray:
-        """(columns + 1, faults) of a pane's (columns, values); the last row is all categorical columns together."""
+        """(columns + 1, faults) of a pane's (columns, values); the last row is all categorical columns but the worst.
+
+        What one column alone does is that column's cause.
+        """
         counts = np.zeros((len(values) + 1, len(Fault)), dtype=np.int64)
         counts[:-1, Fault.MISSING] = values[:, Value.MISSING]
         counts[:-1, Fault.NONFINITE] = values[:, Value.NONFINITE]
         counts[:-1, Fault.WRONG_TYPE] = np.where(self.foreign, values, 0).sum(axis=1)
         counts[:-1, Fault.UNSEEN] = values[:, Value.UNSEEN]
-        counts[-1, Fault.UNSEEN] = values[:, Value.UNSEEN].sum()
+        counts[-1, Fault.UNSEEN] = values[:, Value.UNSEEN].sum() - values[:, Value.UNSEEN].max()
         return counts
 
 

@@ -139,11 +139,10 @@ class QualityDetector:
         return (MODEL,)
 
     def judge(self, evidence: Mapping[Subject, Arrays], pane: Pane) -> Judgement:
+        if not self.ends_silence(pane):
+            return Judgement()
         state = evidence.get(MODEL, {})
         silence = self.judge_silence(evidence, pane.start)
-        if not int(pane.sketch.totals["events"][0]):
-            kept = silence.judgement.evidence if silence else {}
-            return Judgement(kept, silence.judgement.readings if silence else ())
         kept_arrays: dict[str, Any] = self._after_gap(state, pane)
         causes: list[_Cause] = []
         calm: list[float] = []
@@ -192,6 +191,9 @@ class QualityDetector:
         reading = self._reading(MODEL, Level.ALARM, log_evidence, finding, since, _sentence([finding.words]), detail)
         told = {**state, "silence.told": np.asarray(True), "silence.evidence": np.asarray(NO_EVIDENCE)}
         return Silence(start, Judgement({MODEL: told}, (reading,)))
+
+    def ends_silence(self, pane: Pane) -> bool:
+        return "events" in pane.sketch.totals and bool(pane.sketch.totals["events"][0])
 
     def _after_gap(self, state: Arrays, pane: Pane) -> dict[str, Any]:
         """The state of silence once ``pane`` has brought events."""

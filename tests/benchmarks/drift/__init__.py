@@ -4,7 +4,7 @@ run_length.py   false alarms over budget: covering grid, dependence, 30 mixed co
 delay.py        events from change to alarm, beside river's detectors, windowed KS and a CUSUM told the change
 flights.py      flights out of New York: first quarter as reference, the rest as stream
 speed.py        CPU time of both halves, beside other detectors
-joint.py        the grid of joint changes, for a detector of joint drift
+joint.py        joint changes: correlations, all columns a little; beside a sliding MMD
 peers.py, charts.py, streams.py, watched.py, figures.py: what they share
 """
 
@@ -17,7 +17,8 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
-from tests.benchmarks.drift import delay, flights, run_length, speed
+from detectors.drift.joint import JointDrift
+from tests.benchmarks.drift import delay, flights, joint, run_length, speed
 from tests.benchmarks.drift.figures import Section
 from tests.benchmarks.report import Report
 
@@ -55,6 +56,7 @@ def _jobs(quick: bool, seed: int) -> list[Job]:
             Job(delay.one_column_section, (500, delay.QUICK_CHANGES, delay.QUICK, seed)),
             Job(delay.usual_section, (delay.USUAL_CHANGES[1:3], 8, 0, seed)),
             Job(delay.wide_section, (0.5, 8, seed)),
+            Job(joint.section, (JointDrift, joint.JOINT_CHANGES[1:2], 12, 12, 300, seed)),
         ]
         cells, mixed = run_length.quick_cells(), [(0.5, 4)]
     else:
@@ -62,6 +64,7 @@ def _jobs(quick: bool, seed: int) -> list[Job]:
         grid += [Job(delay.one_column_section, (500, categories, delay.FULL, seed))]
         grid += [Job(delay.usual_section, (delay.USUAL_CHANGES, 40, 1_000_000, seed))]
         grid += [Job(delay.wide_section, (rho, 60, seed)) for rho in (0.0, 0.5, 0.95)]
+        grid += [Job(joint.section, (JointDrift, joint.JOINT_CHANGES, 60, 60, 800, seed))]
         cells, mixed = run_length.full_cells(), [(phi, 40) for phi in (0.0, 0.5, 0.9)]
     jobs = [*grid, Job(flights.section, (quick,))]
     jobs += [Job(run_length.mixed_section, (phi, weeks, seed)) for phi, weeks in mixed]
