@@ -29,6 +29,8 @@ RISES = (0.05, 0.25)
 """How far an alternative rate is from the null towards one."""
 FALLS = (0.7, 0.3)
 """Alternative rates below the null, relative to it."""
+_TILT_OF_SHARE = 2.5
+"""The tilt in standard deviations that moves a share of the traffic, over that share, for small ones."""
 _TILT_WEIGHT = 0.8
 _FULLY_WATCHED = 10
 """The heaviest values bet both ways twice; lighter ones on one rise each."""
@@ -102,7 +104,7 @@ class BetTable:
         weight_tilt: list[float] = []
         weight_rate: list[float] = []
         for c, column in enumerate(columns):
-            own, reach = _tilt_scores(column, counts[c]), _reach(float(per_pane[c]))
+            own, reach = _tilt_scores(column, counts[c]), _reach(float(per_pane[c]), tolerance)
             for signed in own:
                 null_rows.append(len(tilt_column))
                 for step in reach:
@@ -147,9 +149,11 @@ class BetTable:
         return null, further
 
 
-def _reach(per_pane: float) -> tuple[float, ...]:
-    slightest = _SLIGHTEST_TILT / np.sqrt(max(per_pane, 1.0))
-    return (float(slightest), *TILTS) if slightest < 0.75 * TILTS[0] else TILTS
+def _reach(per_pane: float, tolerance: float) -> tuple[float, ...]:
+    """How far the tilts reach: a slighter one too, unless it is lost beside what is tolerated."""
+    slightest = float(_SLIGHTEST_TILT / np.sqrt(max(per_pane, 1.0)))
+    lost = slightest < _TILT_OF_SHARE * tolerance
+    return TILTS if lost or slightest > 0.75 * TILTS[0] else (slightest, *TILTS)
 
 
 def tolerated_tilts(masses: FloatArray, scores: FloatArray, tolerance: float) -> FloatArray:

@@ -22,9 +22,9 @@ from scipy.stats import norm
 from detectors.base import Arrays
 from detectors.batch import FloatArray, IntArray
 from detectors.drift.bets import BetTable, smoothed
-from detectors.drift.columns import N_BINS, NumericBins, WatchedColumn
+from detectors.drift.columns import INNER, N_BINS, NumericBins, WatchedColumn
 from detectors.drift.urn import Urn
-from detectors.evidence import NO_EVIDENCE, accumulate, log_mean, rate_bet, tilt_bet
+from detectors.evidence import NO_EVIDENCE, accumulate, log_mean, tilt_bet
 
 _LEAST_SUSPICION = float(np.log(10.0))
 _LOG_CONFIRMED = float(np.log(100.0))
@@ -86,6 +86,23 @@ class ChartState:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Where a chart stands.
+
+    Attributes:
+        total: log of the weighted mean of all evidence.
+        doubt: what the lasting verdict holds since before the last alarm, below the alarm line: a change that goes on.
+    """
+
+    total: float
+    doubt: float
+
+    @property
+    def standing(self) -> float:
+        return max(self.total, self.doubt)
+
+
 @dataclass(frozen=True, eq=False)
 class Chart:
     """See the module's text.
@@ -94,7 +111,8 @@ class Chart:
         reference: (strata, columns, N_BINS) balls of the reference, already divided by its overdispersion.
         in_time: (columns,) overdispersion of panes, by which every pane's counts are divided; ≥ 1.
         weight: (columns,) share of each column in the evidence, summing to one.
-        lasting: (strata, bets, N_BINS) log ratio of an event in each bin against the reference as fitted.
+        lasting_tilts: (strata, tilts, INNER) log ratio of an event in each inner bin against the reference as fitted.
+        lasting_rates: (strata, rates, 2) the same of an event inside and outside the bin of a rate.
         log_cap: what the doubt rises to at most.
         bet_column, bet_weight: (bets,) column of each bet, and its share of a verdict's evidence.
     """
@@ -104,7 +122,8 @@ class Chart:
     reference: FloatArray
     in_time: FloatArray
     weight: FloatArray
-    lasting: FloatArray
+    lasting_tilts: FloatArray
+    lasting_rates: FloatArray
     log_cap: float
     bet_column: IntArray
     bet_weight: FloatArray
@@ -133,7 +152,7 @@ class Chart:
         """
         bets = BetTable.design(columns, counts.sum(axis=0), per_pane / in_time, tolerance)
         effective = counts / np.maximum(in_time, between)[:, None]
-        lasting = np.stack([_lasting_ratios(bets, columns, stratum) for stratum in effective])
+        lasting = [_lasting_ratios(bets, columns, stratum) for stratum in effective]
         shares = weight / weight.sum()
         return cls(
             bets=bets,
@@ -141,7 +160,8 @@ class Chart:
             reference=np.stack([_balls(columns, stratum, len(counts)) for stratum in effective]),
             in_time=in_time,
             weight=shares,
-            lasting=lasting,
+            lasting_tilts=np.stack([tilts for tilts, _ in lasting]),
+            lasting_rates=np.stack([rates for _, rates in lasting]),
             log_cap=log_threshold,
             bet_column=bets.column,
             bet_weight=bets.weight * shares[bets.column],
@@ -172,7 +192,7 @@ class Chart:
         ratios = np.stack(
             [
                 self.urn.log_ratios(balls, drawn),
-                np.einsum("bk,bk->b", drawn[self.bet_column], self.lasting[stratum]),
+                self._lasting(drawn, stratum),
             ]
         )
         started = np.logaddexp(state.log_evidence, 0.0)
@@ -190,11 +210,20 @@ class Chart:
             n_panes=state.n_panes + 1,
         )
 
-    def settled(self, state: ChartState, total: float) -> ChartState:
+    def _lasting(self, drawn: FloatArray, stratum: int) -> FloatArray:
+        """(bets,) log ratios against the reference as fitted."""
+        bets = self.bets
+        inside = drawn[bets.rate_column, bets.rate_bin]
+        outside = drawn.sum(axis=1)[bets.rate_column] - inside
+        rates = self.lasting_rates[stratum]
+        tilts = np.einsum("tk,tk->t", drawn[bets.tilt_column, :INNER], self.lasting_tilts[stratum])
+        return np.concatenate([tilts, inside * rates[:, 0] + outside * rates[:, 1]])[bets.order]
+
+    def settled(self, state: ChartState, level: Verdict) -> ChartState:
         """After a pane without alarm: what waits joins the urn once nothing speaks against it."""
-        if total >= self.log_suspicion:
+        if level.total >= self.log_suspicion:
             return state
-        return replace(self._emptied(state, joins=not self.in_doubt(state)), since=np.nan)
+        return replace(self._emptied(state, joins=level.doubt < self.log_suspicion), since=np.nan)
 
     def alarmed(self, state: ChartState) -> ChartState:
         """After an alarm: the evidence starts anew."""
@@ -202,17 +231,10 @@ class Chart:
         fresh = np.full_like(state.log_evidence, NO_EVIDENCE)
         return replace(self._emptied(state, joins=not confirmed), log_evidence=fresh, since=np.nan, n_panes=0)
 
-    def in_doubt(self, state: ChartState) -> bool:
-        """Whether the present still looks unlike the reference, alarms or not."""
-        return log_mean(state.doubt, self.bet_weight) >= self.log_suspicion
-
-    def standing(self, state: ChartState, total: float) -> float:
-        """The evidence, or what the lasting verdict holds since before the last alarm: a change that goes on."""
-        return max(total, min(log_mean(state.doubt, self.bet_weight), self.log_cap - 1e-6))
-
-    def total(self, state: ChartState) -> float:
-        """Log of the weighted mean of all evidence."""
-        return log_mean(state.log_evidence, VERDICT_WEIGHTS[:, None] * self.bet_weight)
+    def verdict(self, state: ChartState) -> Verdict:
+        """What the evidence comes to."""
+        total = log_mean(state.log_evidence, VERDICT_WEIGHTS[:, None] * self.bet_weight)
+        return Verdict(total, min(log_mean(state.doubt, self.bet_weight), self.log_cap - 1e-6))
 
     def by_column(self, log_evidence: FloatArray) -> FloatArray:
         """(columns,) log of each column's own weighted mean over bets and verdicts; −inf without any."""
@@ -259,28 +281,23 @@ def _balls(columns: Sequence[WatchedColumn], counts: FloatArray, n_strata: int) 
     return balls
 
 
-def _lasting_ratios(bets: BetTable, columns: Sequence[WatchedColumn], counts: FloatArray) -> FloatArray:
-    """(bets, N_BINS) plain log ratios against one stratum's reference ``counts``, its sampling error tolerated.
+def _lasting_ratios(
+    bets: BetTable, columns: Sequence[WatchedColumn], counts: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """(tilts, INNER) and (rates, 2) log ratios against one stratum, the sampling error of its ``counts`` tolerated.
 
     Among many bets some reference is always unlucky somewhere: the number of standard errors grows with their number.
     """
     n_nulls = max(len(bets.null_rows) + len(bets.rate_column), 1)
     z = max(2.5, float(norm.isf(0.02 / n_nulls)))
-    tilts = np.zeros((len(bets.tilt_column), N_BINS))
+    tilts = np.zeros((len(bets.tilt_column), INNER))
     for i, c in enumerate(bets.tilt_column):
         n_inner = columns[c].bins.n_inner
         error = z / np.sqrt(max(counts[c, :n_inner].sum(), 1.0))
         null = bets.tilt_tolerance[i] + error
-        tilts[i, :n_inner] = tilt_bet(
-            smoothed(counts[c, :n_inner]),
-            bets.tilt_scores[i, :n_inner],
-            null,
-            null + _LASTING_REACH * bets.tilt_step[i],
-        )
+        further = null + _LASTING_REACH * bets.tilt_step[i]
+        tilts[i, :n_inner] = tilt_bet(smoothed(counts[c, :n_inner]), bets.tilt_scores[i, :n_inner], null, further)
     whole = np.maximum(counts.sum(axis=1)[bets.rate_column], 1.0)
     rate = counts[bets.rate_column, bets.rate_bin] / whole
     low, high = bets.rate_range(rate, z * np.sqrt(np.maximum(rate * (1 - rate), 1 / whole) / whole))
-    inside = np.zeros((len(bets.rate_column), N_BINS))
-    inside[np.arange(len(inside)), bets.rate_bin] = 1.0
-    rates = [rate_bet(row, n, f) for row, n, f in zip(inside, low, high, strict=True)]
-    return np.concatenate([tilts, np.array(rates).reshape(-1, N_BINS)])[bets.order]
+    return tilts, np.stack([np.log(high / low), np.log1p(-high) - np.log1p(-low)], axis=1)

@@ -93,6 +93,14 @@ class CohortCode:
             np.add.at(out[:, 1:].T, self.bucket[way], sums.T)
         return {client_key(str(name)): row for name, row in zip(unique, out, strict=True)}
 
+    def sums_of_counts(self, counts: IntArray) -> IntArray:
+        """(1 + buckets,) what ``sums`` gives for events with these ``counts`` (columns, N_BINS)."""
+        out = np.zeros(1 + self.n_buckets, dtype=np.int64)
+        out[0] = counts[0].sum() if len(counts) else 0
+        for way in (0, 1):
+            np.add.at(out[1:], self.bucket[way], (counts * self.scores[way]).sum(axis=1) * self.sign[way])
+        return out
+
     def shift(self, way: int, column: int, counts: IntArray) -> tuple[float, float]:
         """Sum of a column's scores over ``counts`` (N_BINS,), and the number of events; in units of ``_ONE``."""
         return float(counts @ self.scores[way, column]), float(counts.sum())
@@ -104,7 +112,7 @@ class CohortCode:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cohorts:
-    """The clients with most events since suspicion began: names (k,) and vectors (k, 1 + buckets)."""
+    """The clients (or segments) with most events since suspicion began: names (k,), vectors (k, 1 + buckets)."""
 
     names: NDArray[np.str_]
     vectors: IntArray
@@ -123,12 +131,12 @@ class Cohorts:
         kept = sorted(sums, key=lambda name: (-int(sums[name][0]), name))[:MOST_CLIENTS]
         return Cohorts(np.array(kept), np.stack([sums[name] for name in kept]).astype(np.int64))
 
-    def to_arrays(self) -> dict[str, Any]:
-        return {"clients": self.names, "client_sums": self.vectors}
+    def to_arrays(self, name: str) -> dict[str, Any]:
+        return {name: self.names, f"{name}.sums": self.vectors}
 
     @classmethod
-    def from_arrays(cls, arrays: Arrays) -> Cohorts:
-        return cls(np.asarray(arrays["clients"], np.str_), np.asarray(arrays["client_sums"], np.int64))
+    def from_arrays(cls, arrays: Arrays, name: str) -> Cohorts:
+        return cls(np.asarray(arrays[name], np.str_), np.asarray(arrays[f"{name}.sums"], np.int64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,18 +170,12 @@ class Cause:
         )
 
 
-def find_cause(
-    code: CohortCode,
-    column: int,
-    counts: IntArray,
-    clients: Cohorts,
-    segments: Mapping[str, IntArray],
-) -> Cause | None:
+def find_cause(code: CohortCode, column: int, counts: IntArray, cohorts: Mapping[str, Cohorts]) -> Cause | None:
     """The cohort that causes the shift of ``column``; None when no single one does.
 
     Args:
         counts: (columns, N_BINS) of all events since the suspicion began.
-        segments: name → the same counts of one segment.
+        cohorts: ``client`` and ``segment`` → theirs since then.
     """
     shifts = [code.shift(way, column, counts[column]) for way in (0, 1)]
     largest = max(abs(whole) for whole, _ in shifts)
@@ -181,10 +183,9 @@ def find_cause(
     for way, (whole, n) in enumerate(shifts):
         if abs(whole) < _ALSO_SHIFTED * largest:
             continue
-        for name, vector in zip(clients.names.tolist(), clients.vectors, strict=True):
-            found += _cause("client", name, whole, n, code.share_of(way, column, vector), float(vector[0]))
-        for name, own in segments.items():
-            found += _cause("segment", name, whole, n, *code.shift(way, column, own[column]))
+        for type_, known in cohorts.items():
+            for name, vector in zip(known.names.tolist(), known.vectors, strict=True):
+                found += _cause(type_, name, whole, n, code.share_of(way, column, vector), float(vector[0]))
     return min(found, key=lambda cause: (cause.share_of_events, -cause.explains, cause.id), default=None)
 
 

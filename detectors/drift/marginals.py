@@ -9,7 +9,7 @@ causes it. Memory: about 0.2 kB a column in the sketch, 1 kB in the evidence, ea
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -17,17 +17,16 @@ import numpy as np
 from detectors.base import MODEL, Arrays, Judgement, Kind, Level, Pane, Part, Reading, Subject, Unfit
 from detectors.batch import EventBatch, FloatArray, IntArray
 from detectors.budget import AlarmBudget
-from detectors.drift.chart import Chart, ChartState
+from detectors.drift.chart import Chart, ChartState, Verdict
 from detectors.drift.cohorts import CohortCode, Cohorts, find_cause
 from detectors.drift.columns import CodeArray, Group, WatchedColumn
 from detectors.drift.digitise import count_groups, count_slices
 from detectors.drift.dispersion import Dispersion, column_scores
-from detectors.drift.effects import listed_by_e_bh
 from detectors.drift.segments import BUDGET_SHARE, choose_segments, segment_counts, subject_of
+from detectors.drift.telling import Charted, calm_reading, loud_reading, with_cause, with_segments
 from detectors.drift.values import answered
 from detectors.drift.variation import counted, distance, fit_variation, reference_masses, variation_column
 from detectors.drift.watch import Watch
-from detectors.drift.words import change, sentence
 from detectors.schema import Schema
 from detectors.seasons import Seasons, find_seasons
 from detectors.sketch import Sketch
@@ -38,23 +37,10 @@ GROUP_WEIGHTS: Mapping[Group, float] = {
     Group.JOINT: 0.2,
     Group.VARIATION: 0.1,
 }
-FALSE_DISCOVERY_RATE = 0.1
 _MINIMUM_EVENTS = 50
 _LEAST_EFFECT = 0.01
-_WARNING_MARGIN = float(np.log(100.0))
-_LEAST_LOG_EVIDENCE = -50.0
-_TOP_COLUMNS = 8
-_CONVINCING_LOG_EVIDENCE = float(np.log(1_000.0))
-"""A column's own evidence from which it is listed beside the leading one."""
-_SEGMENTS_TOLD = 10
-
-
-@dataclass(frozen=True, eq=False)
-class SegmentChart:
-    """The chart of one segment and its alarm line."""
-
-    chart: Chart
-    log_threshold: float
+_COHORTS = {"client": "clients", "segment": "segments"}
+"""What may cause a drift alone, and the group of the sketch that tells of it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +48,7 @@ class MarginalDrift:
     """Drift detector over features, outputs, joint directions and whole panes; see the module's docstring.
 
     Attributes:
-        columns: what the model's chart is about: the watch's columns, and the variation of panes where it is watched.
+        whole: the chart of the model: the watch's columns, and the variation of panes where it is watched.
         masses: (strata, watched columns, N_BINS) of the reference, for the variation of panes; None where unwatched.
     """
 
@@ -71,13 +57,10 @@ class MarginalDrift:
 
     watch: Watch
     seasons: Seasons
-    columns: tuple[WatchedColumn, ...]
     masses: FloatArray | None
-    chart: Chart
-    segments: Mapping[str, SegmentChart]
+    whole: Charted
+    segments: Mapping[str, Charted]
     cohorts: CohortCode
-    log_threshold: float
-    minimum_effect: float
 
     @classmethod
     def fit(cls, reference: EventBatch, schema: Schema, pane_s: float, seed: int) -> Part | Unfit:
@@ -136,36 +119,24 @@ class MarginalDrift:
                 counts, in_time, between, columns[-1], distances, float(part.facts["variation_overdispersion"])
             )
         chart = Chart.design(columns, *model, _weights(columns), per_pane, budget.tolerance, own)
-        segment_counts_ = np.asarray(part.arrays["segment_counts"], dtype=np.int64)
-        sizes = {name: float(segment_counts_[i, 0].sum()) for i, name in enumerate(names)}
+        least = max(budget.tolerance, _LEAST_EFFECT)
+        sizes = np.asarray(part.arrays["segment_counts"], dtype=np.int64)[:, 0].sum(axis=1).astype(np.float64)
         segments = {}
         for i, name in enumerate(names):
-            share = sizes[name] / sum(sizes.values())
-            line = log_threshold - float(np.log(BUDGET_SHARE * share))
-            per_segment = per_pane * sizes[name] / max(float(counts[:, 0].sum()), 1.0)
-            segments[name] = SegmentChart(
-                Chart.design(
-                    watch.columns,
-                    segment_counts_[i][None],
-                    in_time,
-                    between,
-                    _weights(watch.columns),
-                    per_segment,
-                    budget.tolerance,
-                    line,
-                ),
-                line,
-            )
+            line = log_threshold - float(np.log(BUDGET_SHARE * sizes[i] / sizes.sum()))
+            of_segment = np.asarray(part.arrays["segment_counts"], dtype=np.int64)[i][None]
+            per_segment = per_pane * sizes[i] / max(float(counts[:, 0].sum()), 1.0)
+            weights = _weights(watch.columns)
+            design = (watch.columns, of_segment, in_time, between, weights, per_segment, budget.tolerance, line)
+            where = f" of {name}"
+            segments[name] = Charted(subject_of(name), Chart.design(*design), watch.columns, line, least, where)
         return cls(
             watch=watch,
             seasons=Seasons.from_json(part.facts["seasons"]),
-            columns=columns,
             masses=masses,
-            chart=chart,
+            whole=Charted(MODEL, chart, columns, own, least),
             segments=segments,
             cohorts=CohortCode.design(watch.columns, counts.sum(axis=0)),
-            log_threshold=own,
-            minimum_effect=max(budget.tolerance, _LEAST_EFFECT),
         )
 
     def sketch(self, batch: EventBatch, starts: IntArray) -> Sequence[Sketch]:
@@ -185,23 +156,47 @@ class MarginalDrift:
         return (MODEL, *(subject_of(name) for name in pane.sketch.keyed.get("segments", {}) if name in self.segments))
 
     def judge(self, evidence: Mapping[Subject, Arrays], pane: Pane) -> Judgement:
-        bins = pane.sketch.totals["bins"]
-        stored = evidence.get(MODEL)
-        state = self.chart.start() if stored is None else ChartState.from_arrays(stored)
-        clients = Cohorts.none(self.cohorts.n_buckets) if stored is None else Cohorts.from_arrays(stored)
+        bins, chart = pane.sketch.totals["bins"], self.whole.chart
+        state = _state(evidence, self.whole)
+        cohorts = self._cohorts(evidence)
         if bins.any():
             stratum = self.seasons.stratum(pane.start)
-            state = self.chart.bet(state, self._pane_counts(bins, stratum), stratum, pane.start)
-            clients = clients.plus(pane.sketch.keyed.get("clients", {}))
-        total = self.chart.total(state)
-        told, kept, excited = self._judge_segments(evidence, pane, self._model_is_excited(state, total))
-        waiting = {name: excited[name].waiting.sum(axis=0) for name in excited}
-        reading = self._reading(state, total, clients, waiting, told)
-        state = self.chart.alarmed(state) if reading.level is Level.ALARM else self.chart.settled(state, total)
+            state = chart.bet(state, self._pane_counts(bins, stratum), stratum, pane.start)
+            cohorts = {name: known.plus(self._added(name, pane.sketch)) for name, known in cohorts.items()}
+        verdict = chart.verdict(state)
+        excited = self.whole.speaks(verdict) or verdict.doubt >= chart.log_suspicion
+        told, kept = self._judge_segments(evidence, pane, excited)
+        reading = self._reading(state, verdict, cohorts, told)
+        state = chart.alarmed(state) if reading.level is Level.ALARM else chart.settled(state, verdict)
         if np.isnan(state.since):
-            clients = Cohorts.none(self.cohorts.n_buckets)
-        kept[MODEL] = {**state.to_arrays(), **clients.to_arrays()}
-        return Judgement(kept, (reading, *told))
+            cohorts = {name: Cohorts.none(self.cohorts.n_buckets) for name in cohorts}
+        arrays = state.to_arrays()
+        for name, known in cohorts.items():
+            arrays.update(known.to_arrays(name))
+        return Judgement({**kept, MODEL: arrays}, (reading, *told))
+
+    def _cohorts(self, evidence: Mapping[Subject, Arrays]) -> dict[str, Cohorts]:
+        stored = evidence.get(MODEL)
+        if stored is None:
+            return {name: Cohorts.none(self.cohorts.n_buckets) for name in _COHORTS}
+        return {name: Cohorts.from_arrays(stored, name) for name in _COHORTS}
+
+    def _added(self, cohort: str, sketch: Sketch) -> Mapping[str, IntArray]:
+        keyed = sketch.keyed.get(_COHORTS[cohort], {})
+        if cohort == "client":
+            return keyed
+        return {name: self.cohorts.sums_of_counts(counts) for name, counts in keyed.items()}
+
+    def _reading(
+        self, state: ChartState, verdict: Verdict, cohorts: Mapping[str, Cohorts], told: Sequence[Reading]
+    ) -> Reading:
+        if not self.whole.speaks(verdict):
+            return calm_reading(self.name, self.whole, verdict)
+        reading = with_segments(loud_reading(self.name, self.whole, state, verdict), told)
+        leading, n_watched = self.whole.leading(state), len(self.watch.columns)
+        if leading >= n_watched:
+            return reading
+        return with_cause(reading, find_cause(self.cohorts, leading, state.waiting.sum(axis=0)[:n_watched], cohorts))
 
     def _client_sums(self, batch: EventBatch, codes: CodeArray, starts: IntArray) -> list[dict[str, IntArray]]:
         if batch.client_id is None:
@@ -216,152 +211,37 @@ class MarginalDrift:
         if self.masses is None:
             return bins
         found = distance(bins, self.masses[stratum])
-        return np.concatenate([bins, counted(self.columns[-1], np.array([found]))[None]])
-
-    def _model_is_excited(self, state: ChartState, total: float) -> bool:
-        return self.chart.standing(state, total) >= self.log_threshold - _WARNING_MARGIN or self.chart.in_doubt(state)
+        return np.concatenate([bins, counted(self.whole.columns[-1], np.array([found]))[None]])
 
     def _judge_segments(
         self, evidence: Mapping[Subject, Arrays], pane: Pane, model_is_excited: bool
-    ) -> tuple[list[Reading], dict[Subject, Arrays], dict[str, ChartState]]:
-        """Readings of segments that have something to say, the states to keep, and the states as they were told."""
+    ) -> tuple[list[Reading], dict[Subject, Arrays]]:
+        """Readings of segments that have something to say, and the states to keep.
+
+        While the model as a whole is under suspicion no segment alarms: it is the same change, told once.
+        """
         readings: list[Reading] = []
         kept: dict[Subject, Arrays] = {}
-        told: dict[str, ChartState] = {}
         for name, counts in sorted(pane.sketch.keyed.get("segments", {}).items()):
-            watched = self.segments.get(name)
-            if watched is None:
+            charted = self.segments.get(name)
+            if charted is None:
                 continue
-            chart, subject = watched.chart, subject_of(name)
-            stored = evidence.get(subject)
-            state = chart.start() if stored is None else ChartState.from_arrays(stored)
-            state = chart.bet(state, counts, 0, pane.start)
-            told[name] = state
-            total = chart.total(state)
-            level = Level.OK
-            if chart.standing(state, total) >= watched.log_threshold - _WARNING_MARGIN:
-                reading = self._segment_reading(name, watched, state, total, model_is_excited)
-                readings.append(reading)
-                level = reading.level
-            state = chart.alarmed(state) if level is Level.ALARM else chart.settled(state, total)
-            kept[subject] = state.to_arrays()
-        return readings, kept, told
-
-    def _segment_reading(
-        self, name: str, watched: SegmentChart, state: ChartState, total: float, model_is_excited: bool
-    ) -> Reading:
-        changes, n_moved = self._changes(watched.chart, self.watch.columns, state, total)
-        effect = max((item["share_moved"] for item in changes[:3]), default=0.0)
-        alarmed = total >= watched.log_threshold and effect >= self.minimum_effect and not model_is_excited
-        n_events = _n_events(state)
-        return Reading(
-            detector=self.name,
-            kind=self.kind,
-            subject=subject_of(name),
-            level=Level.ALARM if alarmed else Level.WARNING,
-            log_evidence=watched.chart.standing(state, total),
-            log_threshold=watched.log_threshold,
-            effect=effect,
-            effect_unit="share of traffic",
-            minimum_effect=self.minimum_effect,
-            since=watched.chart.onset(state),
-            reason=sentence(changes, n_events, n_moved, f" of {name}"),
-            detail={"columns": changes, "n_events": n_events, "n_columns": len(self.watch.columns), "n_moved": n_moved},
-        )
-
-    def _reading(
-        self,
-        state: ChartState,
-        total: float,
-        clients: Cohorts,
-        segments: Mapping[str, IntArray],
-        told: Sequence[Reading],
-    ) -> Reading:
-        standing = self.chart.standing(state, total)
-        if standing < self.log_threshold - _WARNING_MARGIN:
-            calm = "No column has moved beyond the tolerance."
-            return self._verdict(Level.OK, standing, 0.0, None, calm, {})
-        changes, n_moved = self._changes(self.chart, self.columns, state, total)
-        effect = max((item["share_moved"] for item in changes[:3]), default=0.0)
-        alarmed = total >= self.log_threshold and effect >= self.minimum_effect
-        n_events = _n_events(state)
-        detail: dict[str, Any] = {
-            "columns": changes,
-            "n_events": n_events,
-            "n_columns": len(self.columns),
-            "n_moved": n_moved,
-            "onset": self.chart.onset(state),
-        }
-        reason = sentence(changes, n_events, n_moved)
-        leading = self._leading(state)
-        if leading < len(self.watch.columns):
-            counts = state.waiting.sum(axis=0)[: len(self.watch.columns)]
-            cause = find_cause(self.cohorts, leading, counts, clients, segments)
-            if cause is not None:
-                detail["cohort"] = cause.to_json()
-                reason = f"{reason} {cause.words()[:1].upper()}{cause.words()[1:]}."
-        if told:
-            worst = sorted(told, key=lambda r: -(r.log_evidence - r.log_threshold))[:_SEGMENTS_TOLD]
-            detail["segments"] = [
-                {
-                    "segment": r.subject.id,
-                    "n_events": r.detail["n_events"],
-                    "log10_evidence": round(r.log_evidence / np.log(10), 2),
-                    "words": r.reason,
-                }
-                for r in worst
-            ]
-        level = Level.ALARM if alarmed else Level.WARNING
-        return self._verdict(level, standing, effect, self.chart.onset(state), reason, detail)
-
-    def _verdict(
-        self, level: Level, total: float, effect: float, since: float | None, reason: str, detail: Mapping[str, Any]
-    ) -> Reading:
-        return Reading(
-            detector=self.name,
-            kind=self.kind,
-            subject=MODEL,
-            level=level,
-            log_evidence=max(total, _LEAST_LOG_EVIDENCE),
-            log_threshold=self.log_threshold,
-            effect=effect,
-            effect_unit="share of traffic",
-            minimum_effect=self.minimum_effect,
-            since=since,
-            reason=reason,
-            detail=detail,
-        )
-
-    def _leading(self, state: ChartState) -> int:
-        return int(np.argmax(self.chart.by_column(state.log_evidence) + np.log(self.chart.weight)))
-
-    def _changes(
-        self, chart: Chart, columns: Sequence[WatchedColumn], state: ChartState, total: float
-    ) -> tuple[list[dict[str, Any]], int]:
-        """What moved, by evidence and single columns before joint directions, and how many columns are convincing."""
-        own = chart.by_column(state.log_evidence)
-        weighted = own + np.log(chart.weight)
-        listed = set(listed_by_e_bh(own - np.log(max(state.n_panes, 1)), FALSE_DISCOVERY_RATE))
-        convincing = own > _CONVINCING_LOG_EVIDENCE
-        ranked = np.argsort(-weighted, kind="stable")
-        top = [int(c) for i, c in enumerate(ranked[:_TOP_COLUMNS]) if i == 0 or convincing[c]]
-        top.sort(key=lambda c: columns[c].group in (Group.JOINT, Group.VARIATION))
-        seen = state.waiting.sum(axis=0)
-        reference = chart.reference_of(state.waiting)
-        changes = [
-            {
-                **change(columns[c], reference[c], seen[c]),
-                "evidence_share": float(np.exp(weighted[c] - total)),
-                "e_value_log10": round(float((own[c] - np.log(max(state.n_panes, 1))) / np.log(10)), 3),
-                "listed": c in listed,
-            }
-            for c in top
-        ]
-        return changes, int(convincing.sum())
+            chart = charted.chart
+            state = chart.bet(_state(evidence, charted), counts, 0, pane.start)
+            verdict = chart.verdict(state)
+            alarmed = False
+            if charted.speaks(verdict):
+                reading = loud_reading(self.name, charted, state, verdict)
+                alarmed = reading.level is Level.ALARM and not model_is_excited
+                readings.append(reading if alarmed else replace(reading, level=Level.WARNING))
+            state = chart.alarmed(state) if alarmed else chart.settled(state, verdict)
+            kept[charted.subject] = state.to_arrays()
+        return readings, kept
 
 
-def _n_events(state: ChartState) -> int:
-    return int(state.waiting[:, 0].sum())
+def _state(evidence: Mapping[Subject, Arrays], charted: Charted) -> ChartState:
+    stored = evidence.get(charted.subject)
+    return charted.chart.start() if stored is None else ChartState.from_arrays(stored)
 
 
 def _weights(columns: Sequence[WatchedColumn]) -> FloatArray:

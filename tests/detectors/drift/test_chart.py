@@ -28,12 +28,12 @@ def play(chart: Chart, bins: NumericBins, state: ChartState, panes: list[np.ndar
     alarms = []
     for i, values in enumerate(panes):
         state = chart.bet(state, pane(bins, values), 0, float(i))
-        total = chart.total(state)
-        if total >= LOG_B:
+        verdict = chart.verdict(state)
+        if verdict.total >= LOG_B:
             alarms.append(i)
             state = chart.alarmed(state)
         else:
-            state = chart.settled(state, total)
+            state = chart.settled(state, verdict)
     return state, alarms
 
 
@@ -74,9 +74,10 @@ def test_the_onset_is_when_the_evidence_began_to_rise() -> None:
     state = chart.start()
     for i in range(60):
         state = chart.bet(state, pane(bins, rng.normal(0.5 if i >= 40 else 0.0, size=50)), 0, float(i))
-        if chart.total(state) >= LOG_B:
+        verdict = chart.verdict(state)
+        if verdict.total >= LOG_B:
             break
-        state = chart.settled(state, chart.total(state))
+        state = chart.settled(state, verdict)
     assert 40 <= i <= 46
     assert chart.onset(state) == pytest.approx(40, abs=2)
 

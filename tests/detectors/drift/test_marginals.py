@@ -122,7 +122,7 @@ def test_what_the_reference_never_saw_is_counted_not_raised() -> None:
         mixed={"x1": np.array(["text"] * 30 + [None] * 10 + [True] * 20, dtype=object)},
     )
     (sketch,) = detector.sketch(wild, np.array([0]))
-    assert sketch.totals["bins"].sum(axis=1).tolist() == [50] * len(detector.columns), "ten log nothing at all"
+    assert sketch.totals["bins"].sum(axis=1).tolist() == [50] * len(detector.watch.columns), "ten log nothing at all"
 
 
 def test_readings_repeat_exactly() -> None:
@@ -135,7 +135,7 @@ def test_readings_repeat_exactly() -> None:
 def test_a_budget_of_more_alarms_asks_for_less_evidence() -> None:
     reference = stream(np.random.default_rng(0), 500)
     daily, weekly = fitted(reference, 7.0), fitted(reference, 1.0)
-    assert weekly.log_threshold - daily.log_threshold == pytest.approx(np.log(7.0))
+    assert weekly.whole.log_threshold - daily.whole.log_threshold == pytest.approx(np.log(7.0))
 
 
 def test_a_tiny_reference_is_refused_with_the_reason() -> None:
