@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.batch import EventBatch, FloatArray, IntArray
+from detectors.drift.dispersion import time_blocks
 from detectors.drift.moments import MAX_PAIRED_COLUMNS, MOMENT_ONE, Moments
 from detectors.drift.waves import GRID, WAVE_ONE, Grid, Waves
 from detectors.drift.witness import Memory, Normal
@@ -24,7 +25,6 @@ _MIN_ROWS = 250
 _MAX_CELLS = 500_000
 _LEARNING_ROWS = 10_000
 _DIRECTIONS = 8
-_MIN_BLOCKS = 8
 _SEASONAL_COLUMNS = 64
 
 
@@ -133,7 +133,7 @@ def _dispersion(values: FloatArray, events: EventBatch, pane_s: float) -> tuple[
     _, axes = np.linalg.eigh(centred.T @ centred)
     scores = (centred @ axes[:, -_DIRECTIONS:]).T
     timestamp = events.timestamp[: len(values)]
-    in_time = max(_above_chance(scores, labels) for labels in _time_blocks(timestamp, pane_s))
+    in_time = max(_above_chance(scores, labels) for labels in time_blocks(timestamp, pane_s))
     in_time = max(in_time, *(_lingering(score) for score in scores))
     if events.client_id is None:
         return in_time, in_time
@@ -155,13 +155,3 @@ def _lingering(score: FloatArray) -> float:
     correlation = float(centred[1:] @ centred[:-1] / max(float(centred @ centred), 1e-12))
     sure = max(0.0, correlation - 2 * float(np.sqrt(max(1 - correlation**2, 0.0) / n)))
     return (1 + sure) / (1 - min(sure, 0.99))
-
-
-def _time_blocks(timestamp: FloatArray, pane_s: float) -> list[FloatArray]:
-    """Block labels at widths of 1, 4, 16, … panes, while at least eight blocks remain; else twenty equal runs."""
-    blocks: list[FloatArray] = []
-    width = pane_s
-    while np.unique(labels := np.floor(timestamp / width)).size >= _MIN_BLOCKS:
-        blocks.append(labels)
-        width *= 4
-    return blocks or [np.floor(np.arange(len(timestamp)) / max(len(timestamp) // 20, 1))]
