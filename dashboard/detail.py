@@ -57,6 +57,16 @@ class Cohort:
 
 
 @dataclass(frozen=True, slots=True)
+class Pair:
+    """Two columns and their correlation, before and now."""
+
+    a: str
+    b: str
+    reference: float | None
+    current: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
     """A part of the traffic, and how strongly it speaks of a drift by itself."""
 
@@ -159,6 +169,7 @@ class Detail:
     columns: tuple[Column, ...] = ()
     cohort: Cohort | None = None
     segments: tuple[Segment, ...] = ()
+    pairs: tuple[Pair, ...] = ()
     checks: tuple[Check, ...] = ()
     metrics: tuple[Metric, ...] = ()
     confusion: Confusion | None = None
@@ -187,6 +198,12 @@ def read_detail(raw: Mapping[str, Any]) -> Detail:
         columns=tuple(_column(item) for item in _mappings(raw.get("columns"))),
         cohort=_cohort(raw.get("cohort")),
         segments=tuple(_segment(item) for item in _mappings(raw.get("segments"))),
+        pairs=tuple(
+            Pair(
+                _text(item.get("a")), _text(item.get("b")), _number(item.get("reference")), _number(item.get("current"))
+            )
+            for item in _mappings(raw.get("pairs"))
+        ),
         checks=tuple(_check(item) for item in _mappings(raw.get("checks"))),
         metrics=tuple(_metric(item) for item in _mappings(raw.get("metrics"))),
         confusion=_confusion(raw.get("confusion")),
@@ -239,6 +256,11 @@ def _cohort(value: object) -> Cohort | None:
         explains=_fraction(value.get("explains")),
         words=_text(value.get("words")),
     )
+
+
+def _pair(item: Mapping[str, Any]) -> Pair:
+    before, now = _number(item.get("reference")), _number(item.get("current"))
+    return Pair(_text(item.get("a")), _text(item.get("b")), before, now)
 
 
 def _segment(item: Mapping[str, Any]) -> Segment:

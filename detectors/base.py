@@ -87,6 +87,7 @@ class Reading:
         since: event time (epoch seconds) at which the evidence began to rise.
         reason: one plain sentence that a person on call can act on.
         detail: JSON-ready facts behind the sentence (top columns, histograms, clients).
+        specificity: of two alarms about the same thing, the one that explains more speaks for it.
     """
 
     detector: str
@@ -101,6 +102,7 @@ class Reading:
     since: float | None
     reason: str
     detail: Mapping[str, Any] = field(default_factory=dict)
+    specificity: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ def pictures(detail: Detail, scheme: Scheme) -> list[Any]:
         health.confusion(detail),
         health.checks(detail),
         movement.columns(detail, scheme),
+        movement.pairs(detail),
         _strangeness(detail, scheme),
         _heads(detail.heads, detail.calibration),
         _coordinates(detail.coordinates),

@@ -27,6 +27,18 @@ def columns(detail: Detail, scheme: Scheme) -> Any:
     return panels.panel("What moved", [_measures(ordered), cards], _aside(detail))
 
 
+def pairs(detail: Detail) -> Any:
+    """Columns that no longer belong together as they did."""
+    if not detail.pairs:
+        return None
+    rows = [
+        (f"{words.clean(item.a, 60)} and {words.clean(item.b, 60)}", _number(item.reference), _number(item.current))
+        for item in detail.pairs[:MAX_LINES]
+    ]
+    table = panels.table(("Columns", "Reference", "Now"), rows, "Correlations that changed", (1, 2))
+    return panels.panel("Correlations that changed", table)
+
+
 def causes(detail: Detail) -> Any:
     """The cohort behind a drift and the segments it shows in."""
     if detail.cohort is None and not detail.segments:

@@ -207,6 +207,7 @@ class JointDrift:
             since=since,
             reason=reason,
             detail=detail,
+            specificity=0,
         )
 
 
@@ -226,7 +227,7 @@ def _sentence(detail: Mapping[str, Any], effect: float) -> str:
         for pair in detail["pairs"][:2]
     ]
     words += [
-        f"{column['name']} {'rose' if column['shift'] > 0 else 'fell'} by {abs(column['shift']):.1f} sd"
+        f"{column['name']} {'rose' if column['effect'] > 0 else 'fell'} by {abs(column['effect']):.1f} sd"
         for column in detail["columns"][:2]
     ]
     if not words:

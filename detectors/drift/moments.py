@@ -70,7 +70,7 @@ class Comparison:
         error = np.sqrt(1 / self.n_current + 1 / self.n_reference)
         shift = self.current[:p] - self.reference[:p]
         return [
-            {"name": self.names[i], "shift": round(float(shift[i]), 3)}
+            {"name": self.names[i], "effect": round(float(shift[i]), 3), "effect_unit": "sd"}
             for i in np.argsort(-np.abs(shift), kind="stable")[:_TOP]
             if abs(shift[i]) > max(_CERTAIN * error, _LEAST_SHIFT)
         ]

@@ -127,7 +127,7 @@ def graver(severity: Severity, than: Severity) -> bool:
 
 
 def leading_readings(readings: Iterable[Reading]) -> dict[Identity, Reading]:
-    """Per identity the reading that speaks for it in this pane: an alarm before none, then the most evidence."""
+    """Per identity the reading that speaks for it in this pane: an alarm, then the more specific, then the surer."""
     leading: dict[Identity, Reading] = {}
     for reading in readings:
         identity = identity_of(reading)
@@ -269,7 +269,10 @@ def _count(incident: Incident, reading: Reading, pane: PaneRef) -> Outcome:
 
 
 def _seen(incident: Incident, reading: Reading, pane: PaneRef) -> Incident:
-    """``incident`` after one more alarm: it shows the facts of its strongest reading and its gravest severity."""
+    """``incident`` after one more alarm: it shows its gravest severity and the facts of its strongest reading.
+
+    Where another detector speaks now, its facts are shown if they are more specific, and not compared otherwise.
+    """
     severity = severity_of(reading)
     rises = graver(severity, than=incident.severity)
     seen = replace(
@@ -279,6 +282,9 @@ def _seen(incident: Incident, reading: Reading, pane: PaneRef) -> Incident:
         quiet_panes=0,
         severity=severity if rises else incident.severity,
     )
+    if reading.detector != incident.detector:
+        tells_more = reading.specificity > 0
+        return replace(seen, **_facts(reading, _subject(reading, incident.subject.members))) if tells_more else seen
     if not (rises or _stronger(reading, incident)):
         return seen
     facts = _facts(reading, _subject(reading, incident.subject.members))
@@ -339,8 +345,9 @@ def _actor(by: str) -> str:
     return storable_text(by.strip(), LONGEST_ACTOR) or "somebody"
 
 
-def _weight(reading: Reading) -> tuple[bool, float]:
-    return reading.level is Level.ALARM, reading.log_evidence - reading.log_threshold
+def _weight(reading: Reading) -> tuple[bool, int, float]:
+    alarmed = reading.level is Level.ALARM
+    return alarmed, reading.specificity if alarmed else 0, reading.log_evidence - reading.log_threshold
 
 
 def _instant(event_time: float | None) -> datetime | None:

@@ -471,3 +471,28 @@ def test_an_open_alert_that_is_called_false_goes_on_counting_and_resolves_by_its
     line.incident = book.mark(incident, Verdict.FALSE_ALARM, "ann", "", NOW).incident
     assert line.feed(THRESHOLD + 1, QUIET, QUIET, QUIET)[-1] is Decision.RESOLVED
     assert line.incident.verdict is Verdict.FALSE_ALARM
+
+
+class TestSpecificity:
+    """Two detectors, one incident: what explains more speaks for it."""
+
+    def test_of_two_alarms_the_more_specific_one_leads_however_sure_the_other_is(self) -> None:
+        vague = reading(THRESHOLD + 200, detector="joint", specificity=0)
+        plain = reading(THRESHOLD + 1)
+        [leading] = book.leading_readings([vague, plain]).values()
+        assert leading is plain
+        [leading] = book.leading_readings([vague, reading(THRESHOLD - 1)]).values()
+        assert leading is vague
+
+    def test_an_incident_shows_the_specific_facts_once_they_come_and_keeps_them(self) -> None:
+        policy = BookPolicy()
+        vague = reading(THRESHOLD + 200, detector="joint", specificity=0, reason="something changed")
+        opened = book.apply(None, vague, pane(0), policy, NOW).incident
+        assert opened is not None
+        assert opened.reason == "something changed"
+        told = book.apply(opened, reading(THRESHOLD + 1), pane(1), policy, NOW).incident
+        assert told is not None
+        assert (told.detector, told.reason) == ("marginals", "amount has moved up")
+        kept = book.apply(told, vague, pane(2), policy, NOW).incident
+        assert kept is not None
+        assert (kept.detector, kept.readings_total) == ("marginals", 3)
