@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 
@@ -165,7 +164,6 @@ class Detail:
     expected_share: float | None = None
     n_queries: int | None = None
     n_columns: int | None = None
-    onset: datetime | None = None
     columns: tuple[Column, ...] = ()
     cohort: Cohort | None = None
     segments: tuple[Segment, ...] = ()
@@ -194,7 +192,6 @@ def read_detail(raw: Mapping[str, Any]) -> Detail:
         expected_share=_number(raw.get("expected_share")),
         n_queries=_whole(raw.get("n_queries")),
         n_columns=_whole(raw.get("n_columns")),
-        onset=_instant(raw.get("onset")),
         columns=tuple(_column(item) for item in _mappings(raw.get("columns"))),
         cohort=_cohort(raw.get("cohort")),
         segments=tuple(_segment(item) for item in _mappings(raw.get("segments"))),
@@ -373,20 +370,6 @@ def _text(value: object) -> str:
 
 def _figure(value: object) -> float | str | None:
     return value if isinstance(value, str) else _number(value)
-
-
-def _instant(value: object) -> datetime | None:
-    """An instant from RFC 3339 text or epoch seconds; text without an offset is in UTC."""
-    seconds = _number(value)
-    try:
-        if seconds is not None:
-            return datetime.fromtimestamp(seconds, UTC)
-        if not isinstance(value, str):
-            return None
-        at = datetime.fromisoformat(value)
-        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-    except (ValueError, OverflowError, OSError):
-        return None
 
 
 def _number(value: object) -> float | None:

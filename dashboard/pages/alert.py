@@ -260,7 +260,7 @@ def _side(row: AlertRow, detail: Detail) -> Any:
     if detail.family:
         pairs.append(("Pattern", words.clean(detail.family, 120)))
     times = (
-        ("Began", detail.onset or row.onset_at),
+        ("Began", row.onset_at),
         ("Alarmed", row.opened_at),
         ("Last seen", row.last_seen_at),
         ("Resolved", row.resolved_at),

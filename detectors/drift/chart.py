@@ -226,10 +226,12 @@ class Chart:
         return replace(self._emptied(state, joins=level.doubt < self.log_suspicion), since=np.nan)
 
     def alarmed(self, state: ChartState) -> ChartState:
-        """After an alarm: the evidence starts anew."""
+        """After an alarm: the evidence starts anew; the change goes on until the lasting verdict denies it."""
         confirmed = log_mean(state.log_evidence[LASTING], self.bet_weight) >= _LOG_CONFIRMED
         fresh = np.full_like(state.log_evidence, NO_EVIDENCE)
-        return replace(self._emptied(state, joins=not confirmed), log_evidence=fresh, since=np.nan, n_panes=0)
+        goes_on = np.full_like(state.doubt, self.log_cap)
+        emptied = self._emptied(state, joins=not confirmed)
+        return replace(emptied, log_evidence=fresh, doubt=goes_on, since=np.nan, n_panes=0)
 
     def verdict(self, state: ChartState) -> Verdict:
         """What the evidence comes to."""

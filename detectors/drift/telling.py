@@ -65,7 +65,6 @@ def loud_reading(detector: str, charted: Charted, state: ChartState, verdict: Ve
         "n_events": n_events,
         "n_columns": len(charted.columns),
         "n_moved": n_moved,
-        "onset": onset,
     }
     reason = sentence(changes, n_events, n_moved, charted.where)
     level = Level.ALARM if alarmed else Level.WARNING

@@ -382,7 +382,7 @@ def _add_alerts(fake: FakeQueries, now: datetime, rng: random.Random) -> None:
             threshold=11.7,
             effect=0.41,
             effect_unit="share of traffic",
-            detail={**DRIFT, "onset": (now - timedelta(minutes=81)).isoformat()},
+            detail=DRIFT,
         ),
         _alert(
             now,
@@ -870,7 +870,6 @@ HOSTILE: Mapping[str, Any] = {
     "benign_explanations": [SCRIPT, None],
     "histograms": [{"title": SCRIPT, "labels": [LINK], "reference": [1], "current": ["x"]}],
     "clients": {"not": "a list"},
-    "onset": SCRIPT,
     "cohort": {"type": LINK, "id": SCRIPT, "explains": 7, "words": IMAGE},
     "segments": [{"segment": SCRIPT, "n_events": -1, "log10_evidence": 1e9, "words": LINK}, None],
     "checks": [{"name": SCRIPT, "words": IMAGE, "expected": LINK, "current": LONG, "unit": SCRIPT}],

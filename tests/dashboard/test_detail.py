@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,9 +26,9 @@ KEYS = (
     "techniques",
     "benign_explanations",
     "family",
-    "onset",
     "cohort",
     "segments",
+    "pairs",
     "checks",
     "metrics",
     "confusion",
@@ -85,25 +83,6 @@ def test_quality_and_performance_are_read_whole(fakes):
     assert (auc.measured, auc.n_labels, recall.estimated) == (None, None, None)
     assert performance.confusion is not None
     assert performance.confusion.counts[1] == (38.0, 52.0, 28.0)
-
-
-@pytest.mark.parametrize(
-    ("raw", "expected"),
-    [
-        ("2026-03-04T10:40:00Z", datetime(2026, 3, 4, 10, 40, tzinfo=UTC)),
-        ("2026-03-04T12:40:00+02:00", datetime(2026, 3, 4, 10, 40, tzinfo=UTC)),
-        ("2026-03-04T10:40:00", datetime(2026, 3, 4, 10, 40, tzinfo=UTC)),
-        (1_772_620_800, datetime(2026, 3, 4, 10, 40, tzinfo=UTC)),
-        ("yesterday", None),
-        (1e300, None),
-        (float("nan"), None),
-        (True, None),
-        (None, None),
-        ({}, None),
-    ],
-)
-def test_an_onset_is_an_instant_or_is_left_out(raw, expected):
-    assert read_detail({"onset": raw}).onset == expected
 
 
 @pytest.mark.parametrize(

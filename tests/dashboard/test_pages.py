@@ -10,7 +10,7 @@ import pytest
 from dash import no_update
 from plotly.utils import PlotlyJSONEncoder
 
-from dashboard import live, routing, shell, words
+from dashboard import live, routing, shell
 from dashboard.pages import alert, alerts, model, overview
 from dashboard.theme import Scheme
 from monitor.queries import AlertFilter
@@ -170,11 +170,6 @@ def test_the_inbox_says_under_the_state_what_an_alert_was(rich):
     rows = {row["id"]: row["under"] for row in alerts.render(rich, TICK, AlertFilter())["alerts-grid"]}
     assert (rows["old00"], rows["old01"], rows["old02"]) == ("", "false alarm", "real")
     assert rows["c3ood"] == "by Ines Okafor"
-
-
-def test_an_alert_began_when_its_detector_dates_the_onset(rich, now):
-    shown = text(alert.render(rich, TICK, "incident", "a1f3c5d7e9drift", now)["alert-side"])
-    assert words.instant(now - timedelta(minutes=81)) in shown
 
 
 def test_evidence_is_that_of_the_alert_s_own_subject(rich, now):

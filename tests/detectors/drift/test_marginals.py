@@ -175,3 +175,71 @@ def test_the_reason_says_that_values_are_missing() -> None:
     readings = judged(detector, stream(rng, 1_500, missing=0.25))
     alarm = next(reading for reading in readings if reading.level is Level.ALARM)
     assert "x1 is missing in 2" in alarm.reason
+
+
+def breathing(rng: np.random.Generator, days: float, shift: float = 0.0, start_day: float = 0.0) -> EventBatch:
+    """Two columns with a daily wave of one sd, 2,400 events a day."""
+    n = round(days * 2_400)
+    at = np.sort(rng.uniform(start_day * 86_400, (start_day + days) * 86_400, n))
+    wave = np.sin(2 * np.pi * at / 86_400)
+    numeric = rng.normal(size=(n, 3)) + np.stack([wave + shift, wave, np.zeros(n)], axis=1)
+    return EventBatch(
+        model="m",
+        version="",
+        event_id=np.arange(n).astype(str).astype(object),
+        timestamp=at,
+        numeric_names=("x0", "x1", "x2"),
+        numeric=numeric,
+    )
+
+
+def judged_in_time(detector: MarginalDrift, batch: EventBatch, pane_s: float) -> list[Reading]:
+    pane, starts = np.unique(np.floor(batch.timestamp / pane_s), return_index=True)
+    readings, evidence = [], {}
+    for start, sketch in zip(pane * pane_s, detector.sketch(batch, starts), strict=True):
+        judgement = detector.judge(evidence, Pane(float(start), pane_s, 0, sketch))
+        evidence = judgement.evidence
+        readings += judgement.readings
+    return readings
+
+
+def test_a_daily_wave_is_normal_and_a_shift_of_all_hours_is_not() -> None:
+    rng = np.random.default_rng(21)
+    pane_s = 900.0
+    reference = breathing(rng, 8)
+    schema = infer_schema(reference)
+    part = MarginalDrift.fit(reference, schema, pane_s, seed=0)
+    assert isinstance(part, Part)
+    detector = MarginalDrift.build(part, schema, AlarmBudget(1.0, pane_s))
+    assert detector.seasons.n_strata >= 2
+    quiet = judged_in_time(detector, breathing(rng, 7, start_day=8), pane_s)
+    assert all(reading.level is not Level.ALARM for reading in quiet)
+    moved = judged_in_time(detector, breathing(rng, 2, shift=0.5, start_day=8), pane_s)
+    assert next(i for i, reading in enumerate(moved) if reading.level is Level.ALARM) < 30
+
+
+def test_panes_that_differ_more_than_panes_did_are_found_though_their_mean_stays() -> None:
+    """Each pane has an offset of its own, larger now than in the reference; over all panes the columns are the same."""
+    rng = np.random.default_rng(22)
+
+    def restless(n_panes: int, sd: float) -> EventBatch:
+        batch = stream(rng, n_panes * PER_PANE)
+        offset = np.repeat(rng.normal(scale=sd, size=(n_panes, 6)), PER_PANE, axis=0)
+        return replace(batch, numeric=np.sqrt(1 - sd**2) * np.nan_to_num(batch.numeric) + offset)
+
+    detector = fitted(restless(200, 0.2))
+    assert all(reading.level is not Level.ALARM for reading in judged(detector, restless(400, 0.2)))
+    alarms = [r for r in judged(detector, restless(200, 0.8)) if r.level is Level.ALARM]
+    assert alarms
+    assert "pane-to-pane variation" in {item["name"] for alarm in alarms for item in alarm.detail["columns"]}
+
+
+def test_a_drift_that_goes_on_is_never_quiet_between_its_alarms() -> None:
+    """Quiet is evidence a hundredfold below the alarm line: there an incident would begin to resolve."""
+    rng = np.random.default_rng(23)
+    detector = fitted(stream(rng, 20_000))
+    readings = judged(detector, stream(rng, 20_000, shift=0.3))
+    first = next(i for i, reading in enumerate(readings) if reading.level is Level.ALARM)
+    after = readings[first:]
+    assert sum(reading.level is Level.ALARM for reading in after) >= 5
+    assert all(reading.log_evidence >= reading.log_threshold - np.log(100.0) for reading in after)
