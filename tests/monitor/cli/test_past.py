@@ -192,3 +192,16 @@ def test_a_reference_of_several_models_asks_for_one(vedette, logs: Path, tmp_pat
     both.write_bytes(b"\n".join([*streams.events(60, seed=1), (logs / "other.ndjson").read_bytes()]))
     shown = vedette("score", logs / "other.ndjson", "-r", both, "-o", "out", exit_code=1)
     assert "holds events of these models: 'scorer', 'other'; choose one with --model" in shown.stderr
+
+
+def test_a_doubtful_reference_judges_with_a_warning(vedette, logs: Path, tmp_path: Path) -> None:
+    drifting = logs / "drifting.ndjson.gz"
+    shown = vedette("backtest", logs / "ordinary.ndjson.gz", "-r", drifting, "-m", "scorer", "-o", tmp_path / "out")
+    assert "Doubtful reference" in shown.stderr
+
+
+def test_a_wider_tolerance_raises_less(vedette, logs: Path, reference: Path, tmp_path: Path) -> None:
+    arguments = ("backtest", logs / "drifting.ndjson.gz", "-r", reference, "-m", "scorer", "--json")
+    usual = json.loads(vedette(*arguments, "-o", tmp_path / "usual").stdout)
+    lenient = json.loads(vedette(*arguments, "-o", tmp_path / "lenient", "--tolerance", "0.9").stdout)
+    assert usual["alerts"] > lenient["alerts"]

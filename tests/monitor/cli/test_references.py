@@ -106,3 +106,15 @@ def test_without_tables_the_next_step_is_named(vedette, command: tuple[str, ...]
 def test_a_missing_schema_is_found_before_the_log_is_read(vedette) -> None:
     shown = vedette("reference", "fit", "nowhere.ndjson", "-m", "scorer", exit_code=1)
     assert "run `vedette migrate`" in shown.stderr
+
+
+def test_a_log_that_drifts_within_itself_is_refused_unless_one_insists(vedette, logs: Path, database: str) -> None:
+    arguments = ("reference", "fit", logs / "drifting.ndjson.gz", "-m", streams.MODEL)
+    refused = vedette(*arguments, exit_code=1)
+    assert "no picture of normal" in refused.stderr
+    assert "--keep-doubtful" in refused.stderr
+    assert listed(vedette) == []
+    kept = json.loads(vedette(*arguments, "--keep-doubtful", "--json").stdout)
+    assert kept["doubts"]
+    shown = vedette("reference", "show", kept["id"]).stdout
+    assert "Doubtful: " in shown
