@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 
 from detectors.drift.joint import JointDrift
@@ -41,7 +42,10 @@ def run(quick: bool, seed: int) -> Report:
     began = time.perf_counter()
     sections = [speed.section(quick, seed)]
     with ProcessPoolExecutor(os.cpu_count() or 1, mp_context=multiprocessing.get_context("fork")) as pool:
-        sections += [job.result() for job in [pool.submit(job) for job in _jobs(quick, seed)]]
+        running = [pool.submit(job) for job in _jobs(quick, seed)]
+        for job in as_completed(running):
+            print(Report("drift, so far", job.result().figures, job.result().goals).to_text(), file=sys.stderr)
+        sections += [job.result() for job in running]
     whole = sum(sections[1:], sections[0])
     whole.figures["seconds for all of this"] = time.perf_counter() - began
     return Report("drift", whole.figures, whole.goals)
@@ -62,9 +66,9 @@ def _jobs(quick: bool, seed: int) -> list[Job]:
     else:
         grid = [Job(delay.one_column_section, (n, numbers, delay.FULL, seed)) for n in (500, 2_000)]
         grid += [Job(delay.one_column_section, (500, categories, delay.FULL, seed))]
-        grid += [Job(delay.usual_section, (delay.USUAL_CHANGES, 40, 1_000_000, seed))]
-        grid += [Job(delay.wide_section, (rho, 60, seed)) for rho in (0.0, 0.5, 0.95)]
-        grid += [Job(joint.section, (JointDrift, joint.JOINT_CHANGES, 60, 60, 800, seed))]
+        grid += [Job(delay.usual_section, (delay.USUAL_CHANGES, 20, 300_000, seed))]
+        grid += [Job(delay.wide_section, (rho, 40, seed)) for rho in (0.0, 0.5, 0.95)]
+        grid += [Job(joint.section, (JointDrift, joint.JOINT_CHANGES, 40, 40, 800, seed))]
         cells, mixed = run_length.full_cells(), [(phi, 40) for phi in (0.0, 0.5, 0.9)]
     jobs = [*grid, Job(flights.section, (quick,))]
     jobs += [Job(run_length.mixed_section, (phi, weeks, seed)) for phi, weeks in mixed]
