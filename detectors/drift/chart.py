@@ -5,9 +5,9 @@ Two verdicts are held side by side, each with every bet of the table. The *recen
 sudden changes. The *lasting* one bets against the reference as it was fitted, with its sampling error added to the
 tolerance; what the urn has slowly got used to, it still sees. Their weighted mean is the evidence.
 
-Traffic joins the urn only once it is past suspicion: while the evidence is up, panes wait. Where an alarm comes and
-the lasting verdict agrees, they are thrown away, so that a drift is not learned as normal and its end is no new drift;
-otherwise the reference was the odd one, and they join.
+Every pane joins the urn once it was bet on; without that its ratios would not have mean one. While the evidence is up,
+panes are remembered apart. Where an alarm comes and the lasting verdict agrees, they are taken out again, so that a
+drift is not learned as normal and its end is no new drift; otherwise the reference was the odd one, and they stay.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class ChartState:
     Attributes:
         log_evidence: (2, bets) log M of the recent and the lasting verdict.
         doubt: (bets,) the lasting log M, not reset by alarms but capped: whether the present still looks odd.
-        live: (strata, columns, N_BINS) ordinary traffic since the reference.
-        waiting: the same for panes under suspicion; also what a change is described from.
+        live: (strata, columns, N_BINS) ordinary traffic since the reference, in the urn to stay.
+        waiting: the same for panes under suspicion, in the urn for now; also what a change is described from.
         age: (2, bets) seconds, how long before the last pane the change began if there is one: the mean over all starts
             that each M sums over, weighted by what they have earned.
         at: start of the last pane; NaN before the first.
@@ -169,7 +169,7 @@ class Chart:
 
     @property
     def log_suspicion(self) -> float:
-        """Evidence from which panes wait, and a change is described: half way to the alarm line."""
+        """Evidence from which panes are remembered apart, to describe a change: half way to the alarm line."""
         return max(_LEAST_SUSPICION, self.log_cap / 2)
 
     def start(self) -> ChartState:
@@ -188,7 +188,7 @@ class Chart:
     def bet(self, state: ChartState, counts: IntArray, stratum: int, at: float) -> ChartState:
         """The state after a pane of ``counts`` (columns, N_BINS), which now waits; ``at`` is the pane's start."""
         drawn = counts / self.in_time[:, None]
-        balls = self.reference[stratum] + state.live[stratum] / self.in_time[:, None]
+        balls = self.reference[stratum] + (state.live[stratum] + state.waiting[stratum]) / self.in_time[:, None]
         ratios = np.stack(
             [
                 self.urn.log_ratios(balls, drawn),
@@ -220,10 +220,10 @@ class Chart:
         return np.concatenate([tilts, inside * rates[:, 0] + outside * rates[:, 1]])[bets.order]
 
     def settled(self, state: ChartState, level: Verdict) -> ChartState:
-        """After a pane without alarm: what waits joins the urn once nothing speaks against it."""
-        if level.total >= self.log_suspicion:
+        """After a pane without alarm: what waits stays in the urn once nothing speaks against it."""
+        if level.standing >= self.log_suspicion:
             return state
-        return replace(self._emptied(state, joins=level.doubt < self.log_suspicion), since=np.nan)
+        return replace(self._emptied(state, joins=True), since=np.nan)
 
     def alarmed(self, state: ChartState) -> ChartState:
         """After an alarm: the evidence starts anew; the change goes on until the lasting verdict denies it."""
