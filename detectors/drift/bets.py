@@ -61,6 +61,7 @@ class BetTable:
         tilt_tolerance: (t,) strength of the tilt that moves the tolerated share of traffic.
         tilt_null: (t,) row of ``null_rows`` that a tilt's null is; those rows are positions of tilts.
         null_rows: (z,) one tilt for each distinct null.
+        tilted: (columns, INNER) whether a bin is one that its column's tilts are about.
         rate_column, rate_bin, rate_rises, rate_step: (r,) the rates.
         order: (t + r,) positions that sort the bets, tilts first, by column.
         starts: (columns,) where each column's bets start in that order.
@@ -74,6 +75,7 @@ class BetTable:
     tilt_tolerance: FloatArray
     tilt_null: IntArray
     null_rows: IntArray
+    tilted: NDArray[np.bool_]
     rate_column: IntArray
     rate_bin: IntArray
     rate_rises: NDArray[np.bool_]
@@ -122,7 +124,8 @@ class BetTable:
         owner = np.array([*tilt_column, *rate_column], dtype=np.int64)
         order = np.argsort(owner, kind="stable")
         scores_array = np.array(scores).reshape(-1, INNER)
-        masses = _inner_masses(columns, counts)[np.array(tilt_column, dtype=np.int64)].reshape(-1, INNER)
+        inner = _inner_masses(columns, counts)
+        masses = inner[np.array(tilt_column, dtype=np.int64)].reshape(-1, INNER)
         return cls(
             tilt_column=np.array(tilt_column, dtype=np.int64),
             tilt_scores=scores_array,
@@ -130,6 +133,7 @@ class BetTable:
             tilt_tolerance=tolerated_tilts(masses, scores_array, tolerance),
             tilt_null=np.array(null, dtype=np.int64),
             null_rows=np.array(null_rows, dtype=np.int64),
+            tilted=inner > 0,
             rate_column=np.array(rate_column, dtype=np.int64),
             rate_bin=np.array([rate.bin for rate in rates], dtype=np.int64),
             rate_rises=np.array([rate.rises for rate in rates], dtype=np.bool_),
@@ -171,25 +175,41 @@ def tolerated_tilts(masses: FloatArray, scores: FloatArray, tolerance: float) ->
     return low
 
 
+def tilted_bins(column: WatchedColumn) -> slice:
+    """The bins that a column's tilts are about, given that a value is in one of them; none of a categorical column.
+
+    Beyond the first and last cut point of continuous values lies one gap of reference values each, and tilts move it
+    like any other. Where a column has few distinct values, nothing says that there are any beyond: a null that expects
+    some would lose to every tilt away from them.
+    """
+    if not isinstance(column.bins, NumericBins):
+        return slice(0, 0)
+    n_inner = column.bins.n_inner
+    return slice(1, n_inner - 1) if column.bins.values.size else slice(0, n_inner)
+
+
 def _inner_masses(columns: Sequence[WatchedColumn], counts: IntArray) -> FloatArray:
-    """(columns, INNER) masses of the inner bins among present values; 0 in slots that a column does not use."""
+    """(columns, INNER) masses of the tilted bins among the values in them; 0 elsewhere."""
     masses = np.zeros((len(columns), INNER))
     for c, column in enumerate(columns):
-        masses[c, : column.bins.n_inner] = smoothed(counts[c, : column.bins.n_inner])
+        tilted = tilted_bins(column)
+        masses[c, tilted] = smoothed(counts[c, tilted]) if tilted.stop > tilted.start else 0.0
     return masses
 
 
 def _tilt_scores(column: WatchedColumn, counts: IntArray) -> list[FloatArray]:
     """(INNER,) signed scores of a numeric column: location and spread, both ways; only upwards for variation."""
-    if not isinstance(column.bins, NumericBins) or column.bins.n_inner < 3:
-        return []
-    n_inner = column.bins.n_inner
-    inner = counts[:n_inner]
-    if np.count_nonzero(inner) < 2:
+    tilted = tilted_bins(column)
+    if np.count_nonzero(counts[tilted]) < 2:
         return []
     signs = (1.0,) if column.group is Group.VARIATION else (1.0, -1.0)
-    found = [score for score in legendre_scores(smoothed(inner)) if np.any(score)]
-    return [sign * np.concatenate([score, np.zeros(INNER - n_inner)]) for score in found for sign in signs]
+    found = []
+    for score in legendre_scores(smoothed(counts[tilted])):
+        if np.any(score):
+            padded = np.zeros(INNER)
+            padded[tilted] = score
+            found += [sign * padded for sign in signs]
+    return found
 
 
 def _rates(column: WatchedColumn, counts: IntArray, tolerance: float) -> list[_Rate]:

@@ -21,7 +21,7 @@ from scipy.stats import norm
 
 from detectors.base import Arrays
 from detectors.batch import FloatArray, IntArray
-from detectors.drift.bets import BetTable, smoothed
+from detectors.drift.bets import BetTable, smoothed, tilted_bins
 from detectors.drift.columns import INNER, N_BINS, NumericBins, WatchedColumn
 from detectors.drift.urn import Urn
 from detectors.evidence import NO_EVIDENCE, accumulate, log_mean, tilt_bet
@@ -294,11 +294,10 @@ def _lasting_ratios(
     z = max(2.5, float(norm.isf(0.02 / n_nulls)))
     tilts = np.zeros((len(bets.tilt_column), INNER))
     for i, c in enumerate(bets.tilt_column):
-        n_inner = columns[c].bins.n_inner
-        error = z / np.sqrt(max(counts[c, :n_inner].sum(), 1.0))
-        null = bets.tilt_tolerance[i] + error
+        inner = tilted_bins(columns[c])
+        null = bets.tilt_tolerance[i] + z / np.sqrt(max(counts[c, inner].sum(), 1.0))
         further = null + _LASTING_REACH * bets.tilt_step[i]
-        tilts[i, :n_inner] = tilt_bet(smoothed(counts[c, :n_inner]), bets.tilt_scores[i, :n_inner], null, further)
+        tilts[i, inner] = tilt_bet(smoothed(counts[c, inner]), bets.tilt_scores[i, inner], null, further)
     whole = np.maximum(counts.sum(axis=1)[bets.rate_column], 1.0)
     rate = counts[bets.rate_column, bets.rate_bin] / whole
     low, high = bets.rate_range(rate, z * np.sqrt(np.maximum(rate * (1 - rate), 1 / whole) / whole))

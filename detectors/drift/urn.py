@@ -59,7 +59,8 @@ class Urn:
         return np.concatenate([self._tilts(balls, counts), self._rates(balls, counts)])[self._bets.order]
 
     def _tilts(self, balls: FloatArray, counts: FloatArray) -> FloatArray:
-        inner, drawn = np.maximum(balls[:, :INNER], _NO_BALL), counts[:, :INNER]
+        inner = np.where(self._bets.tilted, np.maximum(balls[:, :INNER], _NO_BALL), _NO_BALL)
+        drawn = np.where(self._bets.tilted, counts[:, :INNER], 0.0)
         null = _log_draw(inner, drawn, self._nulls)
         return _log_draw(inner, drawn, self._tilted) - null[self._bets.tilt_null]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from urllib.parse import quote, urlencode
 
@@ -70,6 +71,7 @@ def test_filters_are_in_the_address_and_survive_a_reload(shared_site, open_page,
         "() => location.search.includes('q=income') && location.search.includes('severity=critical')"
     )
     page.wait_for_function("() => !document.querySelector('#alerts-count').textContent.startsWith('7 ')")
+    settled(page)
     count = page.locator("#alerts-count").inner_text()
     page.reload()
     page.wait_for_selector("#page .page")
@@ -334,4 +336,4 @@ def test_an_ended_session_leads_to_the_login(make_site, open_page, fakes):
     page.get_by_label("Access token").fill("s3cret-token")
     page.get_by_role("button", name="Log in").click()
     expect(page.get_by_role("heading", name="Incidents")).to_be_visible()
-    page.wait_for_url("**/login?next=*")
+    expect(page).to_have_url(re.compile(r"/login\?next="), timeout=20_000)
