@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from detectors.batch import EventBatch
 from detectors.reference import Reference
@@ -23,6 +24,7 @@ def events(seed: int, n: int = 6_000, days: float = 2.0) -> EventBatch:
     )
 
 
+@pytest.mark.slow
 def test_ordinary_events_pass() -> None:
     for seed in range(4):
         reference = fit_tested_reference(events(seed), "", seed=0)

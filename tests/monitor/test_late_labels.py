@@ -30,6 +30,8 @@ from monitor.telemetry import Metrics
 from monitor.worker import Worker
 from tests.monitor import labels
 
+pytestmark = pytest.mark.slow
+
 HERE = Partition("memory", "log", 0)
 N = 1_200
 

@@ -31,6 +31,8 @@ from monitor.telemetry import Metrics
 from monitor.worker import StartAt, Worker
 from tests.monitor import streams
 
+pytestmark = pytest.mark.slow
+
 N_EVENTS = 3_000
 DRIFT_FROM = 1_500
 PARTITIONS = [Partition("memory", "log", number) for number in range(2)]

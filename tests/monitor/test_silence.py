@@ -32,6 +32,8 @@ from monitor.telemetry import Metrics
 from monitor.worker import Worker
 from tests.monitor import streams
 
+pytestmark = pytest.mark.slow
+
 LOG = Partition("memory", "log", 0)
 LEARNED = 2_000
 LIVE_FROM = 50_000

@@ -94,6 +94,7 @@ def test_a_changed_embedding_is_found_though_the_features_stay() -> None:
     assert "the embedding as a whole changed" in alarm.reason
 
 
+@pytest.mark.slow
 def test_honest_streams_raise_no_more_alarms_than_the_budget_allows() -> None:
     alarms = 0
     for seed in range(4):

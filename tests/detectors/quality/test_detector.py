@@ -44,6 +44,7 @@ def first_alarm(detector: QualityDetector, counts: np.ndarray, change: Change | 
     raise AssertionError("no alarm")
 
 
+@pytest.mark.slow
 def test_four_honest_weeks_raise_nothing() -> None:
     for seed in (11, 12):
         first = START - REFERENCE_DAYS * DAY_S
@@ -214,6 +215,7 @@ def test_a_model_that_rests_by_nature_is_not_silent() -> None:
     assert 3 * 3_600 < silence.pane_start - end < 18 * 3_600
 
 
+@pytest.mark.slow
 def test_a_night_without_traffic_is_no_silence() -> None:
     def days(n: int, seed: int) -> np.ndarray:
         counts = np.random.default_rng(seed).poisson(20, size=int(n * DAY_S / PANE_S))

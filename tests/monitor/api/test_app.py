@@ -14,6 +14,8 @@ from monitor.api.app import ApiSettings
 from monitor.errors import PermanentError, TransientError
 from monitor.storage import tables as t
 
+pytestmark = pytest.mark.slow
+
 JSON = {"Content-Type": "application/json"}
 GOOD = b'{"model": "m", "features": {"x": 1}}'
 

@@ -16,6 +16,8 @@ from pyarrow import parquet
 
 from tests.monitor import streams
 
+pytestmark = pytest.mark.slow
+
 KEYS = [
     "alert_id",
     "model",
