@@ -157,7 +157,9 @@ def test_several_alerts_are_acknowledged_from_the_list(make_site, open_page, fak
     site = make_site(fakes.rich(datetime.now(UTC)))
     watched = open_page()
     page = watched.open(site.url + "/alerts?severity=critical")
-    for box in page.locator(".ag-row .ag-checkbox-input").all():
+    boxes = page.locator(".ag-row .ag-checkbox-input")
+    expect(boxes).to_have_count(2)
+    for box in boxes.all():
         box.check()
     expect(page.locator("#alerts-toolbar")).to_contain_text("2 alerts selected")
     screenshot(page, "alerts-selected-1440-light")
