@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.batch import EventBatch, FloatArray, IntArray
-from detectors.extraction.labels import positions, predicted
-from detectors.extraction.space import SCORES, Space, View
-from detectors.extraction.vectors import VectorMap
+from detectors.clients.labels import positions, predicted
+from detectors.clients.space import SCORES, Space, View
+from detectors.clients.vectors import VectorMap
 
 EDGES = np.array([0.002, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9])
 STRANGE = (0.05, 0.01, 0.002)

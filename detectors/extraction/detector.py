@@ -29,13 +29,13 @@ from detectors.base import (
 )
 from detectors.batch import EventBatch, IntArray
 from detectors.budget import WEEK_S, AlarmBudget
+from detectors.clients.rings import ClientRings, RingCode
 from detectors.extraction.baseline import Baseline
 from detectors.extraction.channels import Channels
 from detectors.extraction.clients import FIRST_LOOK, ClientState
 from detectors.extraction.fitting import fit
 from detectors.extraction.layout import Sums, contributions, unpack, width
 from detectors.extraction.peers import Company, Peers, capped
-from detectors.extraction.rings import ClientRings, RingCode
 from detectors.extraction.verdict import MIN_EFFECT, Finding, examine
 from detectors.extraction.words import detail, family, reason
 from detectors.keys import client_key

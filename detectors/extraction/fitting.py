@@ -13,6 +13,10 @@ from numpy.typing import NDArray
 
 from detectors.base import Unfit
 from detectors.batch import EventBatch, FloatArray, IntArray
+from detectors.clients.labels import common_labels, positions, predicted
+from detectors.clients.rings import Code, RingCode, clients_of, fit_rings
+from detectors.clients.space import MIN_CLASS_ROWS, Frame, Space, View, class_means, frame_of
+from detectors.clients.vectors import VectorMap, view_maps
 from detectors.extraction.baseline import Baseline, Honest
 from detectors.extraction.channels import (
     FOURIER,
@@ -23,11 +27,7 @@ from detectors.extraction.channels import (
     margin,
     quantile_table,
 )
-from detectors.extraction.labels import common_labels, positions, predicted
 from detectors.extraction.layout import fresh
-from detectors.extraction.rings import LEVELS, ClientRings, Code, RingCode, clients_of, random_projection
-from detectors.extraction.space import MIN_CLASS_ROWS, Frame, Space, View, class_means, frame_of
-from detectors.extraction.vectors import VectorMap
 from detectors.schema import Schema
 
 MAX_ROWS = 40_000
@@ -36,7 +36,6 @@ MAX_ROWS_OF_CLIENT = 1_000
 GEOMETRY_ROWS = 8_000
 ROWS_PER_AXIS = 10
 MIN_ROWS = 200
-MIN_DISTANCES = 100
 FOLDS = 4
 
 
@@ -54,17 +53,6 @@ def fit(reference: EventBatch, schema: Schema, seed: int) -> tuple[Channels, Rin
     channels, rows = fit_channels(kept, maps, rng)
     code, codes = fit_rings(kept, maps[-1], rows.label, channels.labels, rng)
     return channels, code, Baseline.fit(*honest(kept, rows, codes, len(channels.labels)), seed=seed)
-
-
-def view_maps(reference: EventBatch, schema: Schema) -> tuple[VectorMap, ...]:
-    """The views that the reference has: embedding and features, or the scores where there is neither."""
-    sample = reference.take(np.arange(0, len(reference), max(1, len(reference) // 20_000)))
-    found = [VectorMap.fit(view, sample, schema) for view in ("embedding", "features")]
-    maps = tuple(m for m in found if m is not None)
-    if maps:
-        return maps
-    scores = VectorMap.fit("scores", sample, schema)
-    return () if scores is None else (scores,)
 
 
 def chosen(reference: EventBatch, wide: int) -> IntArray:
@@ -202,26 +190,6 @@ def _class_scale(raw: FloatArray, label: IntArray, n_labels: int) -> tuple[Float
             low, mid, high = np.nanquantile(own, [0.25, 0.5, 0.75], axis=0)
             loc[c], scale[c] = mid, np.maximum(high - low, 0.2 * scale[-1])
     return loc, scale
-
-
-def fit_rings(
-    batch: EventBatch, source: VectorMap, label: IntArray, labels: tuple[str, ...], rng: np.random.Generator
-) -> tuple[RingCode, FloatArray]:
-    """The ring code with limits from honest clients, and the codes of the reference's own events."""
-    none = np.zeros((len(labels) + 1, len(LEVELS)))
-    open_code = RingCode(source, random_projection(source.width, rng), labels, 0.0, none)
-    distance = ClientRings(open_code, max_clients=len(batch)).distances(batch)
-    known = np.isfinite(distance)
-    same = max(2e-3, 0.02 * float(np.median(distance[known]))) if known.any() else 2e-3
-    new = known & (distance > same)
-    near = none.copy()
-    if new.sum() >= MIN_DISTANCES:
-        near[:] = np.quantile(distance[new], LEVELS)
-        for c in range(len(labels)):
-            if (new & (label == c)).sum() >= MIN_DISTANCES:
-                near[c] = np.quantile(distance[new & (label == c)], LEVELS)
-    code = replace(open_code, same=same, near=near)
-    return code, code.codes(distance, label)
 
 
 def honest(batch: EventBatch, rows: Rows, codes: FloatArray, n_labels: int) -> tuple[list[Honest], FloatArray]:

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.batch import EventBatch, FloatArray, IntArray
+from detectors.clients.rings import NEAREST_RECENT, Code
 from detectors.extraction.channels import STRANGE, Rows
-from detectors.extraction.rings import NEAREST_RECENT, Code
 from detectors.sketch import from_fixed, to_fixed
 
 COUNTS = (

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from detectors.batch import FloatArray
+from detectors.clients.techniques import ATLAS_RELEASE, BENIGN_EXPLANATIONS, Family, techniques
 from detectors.extraction.baseline import Baseline
 from detectors.extraction.channels import EDGES, Channels
-from detectors.extraction.techniques import ATLAS_RELEASE, BENIGN_EXPLANATIONS, Family, techniques
 from detectors.extraction.verdict import Finding
 
 _TITLES = (

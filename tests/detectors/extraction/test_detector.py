@@ -11,8 +11,8 @@ import pytest
 
 from detectors.base import MODEL, Kind, Level, Pane, SubjectType, Unfit
 from detectors.batch import concatenate
+from detectors.clients.techniques import ATLAS_RELEASE
 from detectors.extraction.detector import ExtractionDetector
-from detectors.extraction.techniques import ATLAS_RELEASE
 from detectors.keys import MAX_KEY, client_key
 from detectors.schema import infer_schema
 from detectors.sketch import Sketch, total

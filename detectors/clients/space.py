@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sklearn.covariance import ledoit_wolf
 
 from detectors.batch import FloatArray, IntArray
-from detectors.extraction.vectors import VectorMap
+from detectors.clients.vectors import VectorMap
 
 COMPONENTS = 50
 CENTROIDS = 128

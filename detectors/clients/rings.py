@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detectors.batch import EventBatch, FloatArray, IntArray, ObjectArray
-from detectors.extraction.labels import positions, predicted
-from detectors.extraction.vectors import VectorMap
+from detectors.clients.labels import positions, predicted
+from detectors.clients.vectors import VectorMap
 
 PROJECTED = 16
 NEAREST_RECENT = "nearest_recent"
@@ -27,6 +27,7 @@ EXACT_REPEAT = "exact_repeat"
 LEVELS = (0.002, 0.01, 0.05)
 CHUNK = 512
 _BLOCK = 128
+MIN_DISTANCES = 100
 
 
 class Code:
@@ -139,6 +140,26 @@ class ClientRings:
         while len(self._rings) > self._max_clients:
             self._rings.popitem(last=False)
         return distance
+
+
+def fit_rings(
+    batch: EventBatch, source: VectorMap, label: IntArray, labels: tuple[str, ...], rng: np.random.Generator
+) -> tuple[RingCode, FloatArray]:
+    """The ring code with limits from honest clients, and the codes of the reference's own events."""
+    none = np.zeros((len(labels) + 1, len(LEVELS)))
+    open_code = RingCode(source, random_projection(source.width, rng), labels, 0.0, none)
+    distance = ClientRings(open_code, max_clients=len(batch)).distances(batch)
+    known = np.isfinite(distance)
+    same = max(2e-3, 0.02 * float(np.median(distance[known]))) if known.any() else 2e-3
+    new = known & (distance > same)
+    near = none.copy()
+    if new.sum() >= MIN_DISTANCES:
+        near[:] = np.quantile(distance[new], LEVELS)
+        for c in range(len(labels)):
+            if (new & (label == c)).sum() >= MIN_DISTANCES:
+                near[c] = np.quantile(distance[new & (label == c)], LEVELS)
+    code = replace(open_code, same=same, near=near)
+    return code, code.codes(distance, label)
 
 
 def nearest(ring: NDArray[np.float16], new: NDArray[np.float16], capacity: int) -> FloatArray:

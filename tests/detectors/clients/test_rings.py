@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from detectors.batch import concatenate
-from detectors.extraction.rings import EXACT_REPEAT, NEAREST_RECENT, PROJECTED, Code, nearest
+from detectors.clients.rings import EXACT_REPEAT, NEAREST_RECENT, PROJECTED, Code, nearest
 
 
 def test_annotations_do_not_depend_on_how_the_stream_was_cut(kit, service):

@@ -207,3 +207,14 @@ def _categorical(levels: Levels, batch: EventBatch) -> tuple[FloatArray, FloatAr
     block[:, width] = squash((nats - usual) / 2.0)
     seen = np.array([value is not None for value in column], dtype=bool)
     return block, nats, seen
+
+
+def view_maps(reference: EventBatch, schema: Schema) -> tuple[VectorMap, ...]:
+    """The views that the reference has: embedding and features, or the scores where there is neither."""
+    sample = reference.take(np.arange(0, len(reference), max(1, len(reference) // 20_000)))
+    found = [VectorMap.fit(view, sample, schema) for view in ("embedding", "features")]
+    maps = tuple(m for m in found if m is not None)
+    if maps:
+        return maps
+    scores = VectorMap.fit("scores", sample, schema)
+    return () if scores is None else (scores,)

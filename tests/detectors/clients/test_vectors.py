@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from detectors.batch import EventBatch
-from detectors.extraction.vectors import VectorMap
+from detectors.clients.vectors import VectorMap
 from detectors.schema import infer_schema
 
 DAY_S = 86_400.0

@@ -1,0 +1,1 @@
+"""Clients: how the queries of one client are read, for every detector of attacks."""
