@@ -31,6 +31,8 @@ class Kind(StrEnum):
     OOD = "ood"
     EXTRACTION = "extraction"
     EVASION = "evasion"
+    PRIVACY = "privacy"
+    ABUSE = "abuse"
     QUALITY = "quality"
     PERFORMANCE = "performance"
     PIPELINE = "pipeline"

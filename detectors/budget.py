@@ -17,7 +17,10 @@ DEFAULT_SHARES: Mapping[str, float] = {
     "drift": 0.36,
     "joint": 0.06,
     "ood": 0.15,
-    "extraction": 0.3,
+    "extraction": 0.2,
+    "evasion": 0.05,
+    "privacy": 0.02,
+    "abuse": 0.03,
     "performance": 0.08,
     "quality": 0.05,
 }

@@ -43,7 +43,7 @@ def _listed(value: object) -> object:
     return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
 
 
-AlertKind = Literal["drift", "ood", "extraction", "evasion", "quality", "performance", "pipeline"]
+AlertKind = Literal["drift", "ood", "extraction", "evasion", "privacy", "abuse", "quality", "performance", "pipeline"]
 """``detectors.base.Kind``, whose module needs numpy, which settings can be read without."""
 
 _SERVER = r"\s*[^\s,:/]+(:\d{1,5})?\s*"

@@ -16,6 +16,8 @@ KIND_WORDS = {
     "ood": "Out of distribution",
     "extraction": "Model theft",
     "evasion": "Evasion",
+    "privacy": "Privacy",
+    "abuse": "Abuse",
     "quality": "Data quality",
     "performance": "Performance",
     "pipeline": "Pipeline",

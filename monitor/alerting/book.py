@@ -41,7 +41,7 @@ MOST_MEMBERS = 200
 LONGEST_ACTOR = 200
 FEWEST_WIDE_PANES = 3
 """Quiet panes in a row that it takes however wide they are, if the policy does not ask for fewer."""
-_ATTACKS = frozenset({Kind.EXTRACTION, Kind.EVASION})
+_ATTACKS = frozenset({Kind.EXTRACTION, Kind.EVASION, Kind.PRIVACY, Kind.ABUSE})
 _GRAVITY = {Severity.INFO: 0, Severity.WARNING: 1, Severity.CRITICAL: 2}
 _MARKED = {
     Verdict.FALSE_ALARM: TransitionKind.MARKED_FALSE_ALARM,
@@ -78,9 +78,9 @@ class BookPolicy:
         quiet_panes: how many quiet panes in a row resolve an incident at most, ≥ 1.
         quiet_factor: a pane is quiet when its evidence is this many times below the alarm line, ≥ 1.
         quiet_s: seconds since the last alarm before drift, OOD, quality and performance resolve.
-        attack_quiet_s: the same for extraction and evasion: a client that is away has not stopped.
+        attack_quiet_s: the same for the attacks of a client: a client that is away has not stopped.
         reopen_within_s: an alarm this soon after Vedette resolved the incident reopens it.
-        attack_reopen_within_s: the same for extraction and evasion.
+        attack_reopen_within_s: the same for the attacks of a client.
     """
 
     quiet_panes: int = 30

@@ -22,7 +22,7 @@ _BROKEN = {
 
 def severity_of(reading: Reading) -> Severity:
     """Theft, attack and silence are critical; drift and strange inputs are when they are large; the rest warns."""
-    if reading.kind in (Kind.EXTRACTION, Kind.EVASION):
+    if reading.kind in (Kind.EXTRACTION, Kind.EVASION, Kind.PRIVACY):
         return Severity.CRITICAL
     share = _is_share(reading.effect_unit)
     if reading.kind is Kind.OOD and share and reading.effect >= GRAVE_SHARE_OUT_OF_DISTRIBUTION:
@@ -58,6 +58,10 @@ def title_of(kind: Kind, subject: Subject, model: str, cause: str = "") -> str:
             return f"{who or 'Somebody'} may be stealing {model}"
         case Kind.EVASION:
             return f"{who or 'Somebody'} may be attacking {model}"
+        case Kind.PRIVACY:
+            return f"{who or 'Somebody'} may be probing {model} for its training data"
+        case Kind.ABUSE:
+            return f"{who or 'Somebody'} may be abusing {model}"
         case Kind.QUALITY if not who and cause in _BROKEN:
             return _BROKEN[cause].replace("{model}", model)
         case Kind.QUALITY:
