@@ -66,6 +66,16 @@ class VectorMap:
         """p, the number of coordinates."""
         return len(self.centre) + 1 + sum(len(levels.common) + 1 for levels in self.categorical)
 
+    @property
+    def blocks(self) -> tuple[slice, ...]:
+        """The columns of each categorical feature: its indicators, and its surprise last."""
+        first = len(self.centre) + 1
+        out = []
+        for levels in self.categorical:
+            out.append(slice(first, first + len(levels.common) + 1))
+            first = out[-1].stop
+        return tuple(out)
+
     def vectors(self, batch: EventBatch) -> tuple[FloatArray, NDArray[np.bool_], FloatArray]:
         """(n, p) vectors, (n,) whether the view was there at all, (n,) summed surprise of the categories in nats."""
         values = _matrix(self.view, batch, self.numeric)
@@ -134,6 +144,12 @@ def squash(values: FloatArray) -> FloatArray:
         beyond = values[far]
         values[far] = np.sign(beyond) * (3.0 + np.log1p(np.minimum(np.abs(beyond), 1e30) - 3.0))
     return values
+
+
+def unsquash(values: FloatArray) -> FloatArray:
+    """Inverse of ``squash``, as a copy."""
+    beyond = np.minimum(np.abs(values) - 3.0, 60.0)
+    return np.where(beyond > 0.0, np.sign(values) * (3.0 + np.expm1(np.maximum(beyond, 0.0))), values)
 
 
 def _matrix(view: str, batch: EventBatch, numeric: tuple[str, ...]) -> FloatArray | None:

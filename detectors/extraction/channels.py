@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from detectors.batch import EventBatch, FloatArray, IntArray
 from detectors.clients.labels import positions, predicted
+from detectors.clients.likeness import Likeness
 from detectors.clients.space import SCORES, Space, View
 from detectors.clients.vectors import VectorMap
 
@@ -24,6 +25,7 @@ EDGES = np.array([0.002, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9])
 STRANGE = (0.05, 0.01, 0.002)
 """Levels at which a query counts as strange: rarer than this share of ordinary queries of its class."""
 FOURIER = 16
+LIKENESS = "likeness"
 CHUNK = 512
 """Rows worked on at a time, so that wide vectors stay in cache."""
 _GRID = np.concatenate([np.linspace(0.98, 0.1, 45), np.geomspace(0.09, 0.001, 40)])
@@ -37,14 +39,17 @@ class Channels:
         labels: names of the predicted classes that have a position; any other class is the pooled one, ``len(labels)``.
         views: one or two views of the query.
         names: names of the conformal channels.
+        likeness: how much a query looks made up, by the last view.
         loc, scale: (C + 1, channels) by which raw scores of a class are made comparable.
-        table: (channels + 1, grid) quantiles of the comparable scores, the last row of the strangest channel.
+        table: (channels + 2, grid) quantiles of the comparable scores, then of the strangest structural channel, last
+            of both that and likeness.
         frequencies, phases: of the Fourier features; fourier_means (C + 1, 2 FOURIER) their ordinary class means.
     """
 
     labels: tuple[str, ...]
     views: tuple[View, ...]
     names: tuple[str, ...]
+    likeness: Likeness
     loc: FloatArray
     scale: FloatArray
     table: FloatArray
@@ -65,7 +70,7 @@ class Channels:
         columns: list[FloatArray] = []
         surprise = np.zeros(len(batch))
         present = np.zeros(len(batch), dtype=bool)
-        first = np.empty((len(batch), 0))
+        first, made_up = np.empty((len(batch), 0)), np.empty(0)
         for view in self.views:
             vectors, seen, nats = view.map.vectors(batch)
             white, left = view.space.whitened(vectors)
@@ -73,7 +78,9 @@ class Channels:
             surprise += nats
             if view is self.views[0]:
                 first, present = white, seen
-        return assemble(columns, surprise, margin(batch), self.names), first, present
+            if view is self.views[-1]:
+                made_up = np.where(seen, self.likeness.scores(white, left), np.nan)
+        return assemble(columns, made_up, surprise, margin(batch), self.names), first, present
 
     def rows(self, batch: EventBatch) -> Rows:
         """The channels of every event."""
@@ -104,11 +111,8 @@ class Channels:
         return out
 
     def strangeness(self, rarity: FloatArray) -> FloatArray:
-        """(n,) -ln p of the strangest structural channel, re-ranked; NaN where none was logged."""
-        structural = [j for j, name in enumerate(self.names) if name != "margin"]
-        values = rarity[:, structural]
-        worst = np.where(np.isnan(values).all(axis=1), np.nan, np.nanmax(np.nan_to_num(values, nan=-1.0), axis=1))
-        return surprisal(worst, self.table[-1])
+        """(n,) -ln p of the strangest structural channel and likeness together, re-ranked; NaN if none was logged."""
+        return surprisal(fisher(rarity, self.names, self.table[-2]), self.table[-1])
 
     def levels(self, rarity: FloatArray) -> FloatArray:
         """(n, channels x edges) indicator of "rarer than the edge" minus the edge; 0 where not logged."""
@@ -128,6 +132,7 @@ class Channels:
         for i, view in enumerate(self.views):
             arrays |= {f"view{i}.map.{k}": v for k, v in view.map.to_arrays().items()}
             arrays |= {f"view{i}.space.{k}": v for k, v in view.space.to_arrays().items()}
+        arrays |= {f"likeness.{k}": v for k, v in self.likeness.to_arrays().items()}
         return arrays
 
     def to_facts(self) -> dict[str, Any]:
@@ -145,7 +150,8 @@ class Channels:
         )
         names = ("loc", "scale", "table", "frequencies", "fourier_means")
         kept = {name: arrays[name] for name in names}
-        return cls(labels=tuple(facts["labels"]), views=views, names=tuple(facts["channels"]), **kept)
+        likeness = Likeness.load(_under(arrays, "likeness."))
+        return cls(tuple(facts["labels"]), views, tuple(facts["channels"]), likeness, **kept)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -179,19 +185,36 @@ def channel_names(views: Sequence[VectorMap], has_margin: bool) -> tuple[str, ..
     names = [f"{view.view}.{score}" for view in views for score in SCORES]
     if any(view.categorical for view in views):
         names.append("categories")
+    names.append(LIKENESS)
     return tuple(names + (["margin"] if has_margin else []))
 
 
 def assemble(
-    columns: Sequence[FloatArray], surprise: FloatArray, hardness: FloatArray | None, names: tuple[str, ...]
+    columns: Sequence[FloatArray],
+    made_up: FloatArray,
+    surprise: FloatArray,
+    hardness: FloatArray | None,
+    names: tuple[str, ...],
 ) -> FloatArray:
     """(n, channels) raw scores in the order of ``names``."""
     parts = list(columns)
     if "categories" in names:
         parts.append(surprise[:, None])
+    parts.append(made_up[:, None])
     if "margin" in names:
         parts.append((np.full(len(surprise), np.nan) if hardness is None else hardness)[:, None])
     return np.concatenate(parts, axis=1)
+
+
+def strangest(rarity: FloatArray, names: tuple[str, ...]) -> FloatArray:
+    """(n,) rarity of the strangest structural channel; NaN where none was logged."""
+    values = rarity[:, [j for j, name in enumerate(names) if name not in (LIKENESS, "margin")]]
+    return np.where(np.isnan(values).all(axis=1), np.nan, np.nanmax(np.nan_to_num(values, nan=-1.0), axis=1))
+
+
+def fisher(rarity: FloatArray, names: tuple[str, ...], worst: FloatArray) -> FloatArray:
+    """(n,) nats of the strangest structural channel, re-ranked by the quantiles ``worst``, plus those of likeness."""
+    return surprisal(strangest(rarity, names), worst) + np.nan_to_num(rarity[:, names.index(LIKENESS)])
 
 
 def surprisal(scores: FloatArray, quantiles: FloatArray) -> FloatArray:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from detectors.base import Unfit
 from detectors.batch import EventBatch, FloatArray, IntArray
 from detectors.clients.labels import common_labels, positions, predicted
+from detectors.clients.likeness import Likeness
 from detectors.clients.rings import Code, RingCode, clients_of, fit_rings
 from detectors.clients.space import MIN_CLASS_ROWS, Frame, Space, View, class_means, frame_of
 from detectors.clients.vectors import VectorMap, view_maps
@@ -24,8 +25,10 @@ from detectors.extraction.channels import (
     Rows,
     assemble,
     channel_names,
+    fisher,
     margin,
     quantile_table,
+    strangest,
 )
 from detectors.extraction.layout import fresh
 from detectors.schema import Schema
@@ -105,19 +108,21 @@ def fit_channels(batch: EventBatch, maps: tuple[VectorMap, ...], rng: np.random.
             space = _space(vectors, label, seen & ~inside, len(labels), rng, frame)
             out[inside] = space.scores(*space.whitened(vectors[inside]), label[inside])
         columns.append(np.where(seen[:, None], out, np.nan))
+    likeness, made_up = _likeness(maps[-1], spaces[-1], read[-1][0], label, read[-1][1], fold, rng)
     hardness = margin(batch)
     names = channel_names(maps, hardness is not None)
     surprise = np.sum([nats for _, _, nats in read], axis=0)
-    raw = assemble(columns, surprise, hardness, names)
+    raw = assemble(columns, made_up, surprise, hardness, names)
     white = spaces[0].whitened(read[0][0])[0]
     views = tuple(View(m, space) for m, space in zip(maps, spaces, strict=True))
-    return _calibrated(views, names, labels, raw, white, label, present, fold, rng)
+    return _calibrated(views, names, labels, likeness, raw, white, label, present, fold, rng)
 
 
 def _calibrated(
     views: tuple[View, ...],
     names: tuple[str, ...],
     labels: tuple[str, ...],
+    likeness: Likeness,
     raw: FloatArray,
     white: FloatArray,
     label: IntArray,
@@ -134,11 +139,11 @@ def _calibrated(
     reach = np.where(np.arange(FOURIER) % 2, usual, usual / 2.0)
     frequencies = rng.standard_normal((white.shape[1], FOURIER)) / reach
     empty = np.zeros((len(labels) + 1, 2 * FOURIER))
-    channels = Channels(labels, views, names, loc, scale, np.vstack([table, table[:1]]), frequencies, empty)
+    channels = Channels(labels, views, names, likeness, loc, scale, np.vstack([table, table[:2]]), frequencies, empty)
     rarity = channels.rarity(raw, label)
-    structural = np.array([name != "margin" for name in names])
-    worst = np.max(np.nan_to_num(rarity[:, structural], nan=-1.0), axis=1)
-    channels = replace(channels, table=np.vstack([table, quantile_table(worst[present])]))
+    worst = quantile_table(strangest(rarity, names)[present])
+    both = quantile_table(fisher(rarity, names, worst)[present])
+    channels = replace(channels, table=np.vstack([table, worst, both]))
     waves = channels.fourier(white)
     centred = np.empty_like(waves)
     for f in range(FOLDS):
@@ -149,6 +154,25 @@ def _calibrated(
     phi = np.concatenate([channels.levels(rarity), centred], axis=1)
     phi[~present] = 0.0
     return channels, Rows(label, present, phi, channels.strangeness(rarity))
+
+
+def _likeness(
+    source: VectorMap,
+    space: Space,
+    vectors: FloatArray,
+    label: IntArray,
+    seen: NDArray[np.bool_],
+    fold: IntArray,
+    rng: np.random.Generator,
+) -> tuple[Likeness, FloatArray]:
+    """What tells made-up queries; (n,) the reference's scores by networks that did not see the client."""
+    seed = int(rng.integers(2**31))
+    scores = np.full(len(vectors), np.nan)
+    for half in range(2):
+        inside = fold % 2 == half
+        network = Likeness.fit(source, space, vectors[seen & ~inside], label[seen & ~inside], seed)
+        scores[inside & seen] = network.scores(*space.whitened(vectors[inside & seen]))
+    return Likeness.fit(source, space, vectors[seen], label[seen], seed), scores
 
 
 def _shared_frame(vectors: FloatArray, usable: NDArray[np.bool_], rng: np.random.Generator) -> Frame | None:

@@ -22,6 +22,7 @@ _MEASURES = {
     "residual": "structure of the input",
     "centroid": "distance to usual inputs",
     "categories": "combination of categories",
+    "likeness": "looks made up",
     "margin": "closeness to the decision boundary",
 }
 _RARER = {

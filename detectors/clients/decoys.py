@@ -1,0 +1,222 @@
+"""Decoys: made-up queries such as thieves send, and ordinary queries as an unknown device would send them.
+
+An attacker who does not have the model's own kind of data makes inputs up: single columns drawn apart, uniform values,
+blends and patchworks of a few inputs, smooth fields, noise, signed steps. A new device changes all inputs in the same
+way: gain, offset, noise, blur, one column that reads otherwise, a category nobody knows. Told apart on rows that can be
+made from any reference, what is learned serves for inputs nobody has made up. The idea is outlier exposure (Hendrycks
+et al. 2019), with the transformations of honest devices on the ordinary side.
+
+All works on vectors of a ``VectorMap``, ``(n, p)`` float64 in standard deviations of the reference, before far
+values are squashed (``Stock.squashed`` does that at the end). No row is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from detectors.batch import FloatArray, IntArray
+from detectors.clients.vectors import VectorMap, squash, unsquash
+
+GROUP = 50
+"""Rows in a row that pass through the same made-up device."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stock:
+    """Ordinary vectors (n, p) to make others from, with what their columns mean.
+
+    Attributes:
+        numeric: how many leading columns are numbers. scale (numeric,): one standard deviation in units of the log.
+        centre (numeric,): mean in units of the log. blocks: columns of each categorical feature.
+        step (n, numeric): for each row the signs of a step towards the mean of another class.
+    """
+
+    rows: FloatArray
+    numeric: int
+    scale: FloatArray
+    centre: FloatArray
+    blocks: tuple[slice, ...]
+    step: FloatArray
+
+    @classmethod
+    def of(cls, source: VectorMap, rows: FloatArray, label: IntArray, rng: np.random.Generator) -> Self:
+        p = len(source.centre)
+        rows = rows.copy()
+        rows[:, :p] = unsquash(rows[:, :p])
+        return cls(rows, p, source.scale, source.centre, source.blocks, _steps(rows[:, :p], label, rng))
+
+    def drawn(self, n: int, rng: np.random.Generator) -> tuple[FloatArray, IntArray]:
+        """(n, p) copies of random rows, and which."""
+        index = rng.integers(len(self.rows), size=n)
+        return self.rows[index].copy(), index
+
+    def squashed(self, rows: FloatArray) -> FloatArray:
+        """The rows as ``VectorMap.vectors`` would give them; in place."""
+        rows[:, : self.numeric] = squash(rows[:, : self.numeric].copy())
+        return rows
+
+
+def _steps(numbers: FloatArray, label: IntArray, rng: np.random.Generator) -> FloatArray:
+    """The gradient's sign of a nearest-mean surrogate, towards a class at random; a random sign with one class."""
+    classes = np.unique(label)
+    if len(classes) < 2:
+        return rng.choice([-1.0, 1.0], size=numbers.shape)
+    means = np.array([numbers[label == c].mean(axis=0) for c in classes])
+    own = np.searchsorted(classes, label)
+    other = (own + rng.integers(1, len(classes), size=len(own))) % len(classes)
+    return np.asarray(np.sign(means[other] - means[own]))
+
+
+def decoys(stock: Stock, n: int, rng: np.random.Generator) -> FloatArray:
+    """(about n, p) made-up queries of every sort; half of each sort through made-up devices."""
+    each = max(2, n // len(_SORTS))
+    made = []
+    for sort in _SORTS:
+        rows = sort(stock, each, rng)
+        rows[: each // 2] = disguised(stock, rows[: each // 2], rng, GROUP // 3)
+        made.append(rows)
+    return np.concatenate(made)
+
+
+def disguised(stock: Stock, rows: FloatArray, rng: np.random.Generator, group: int = GROUP) -> FloatArray:
+    """(m, p) the rows as devices of ``group`` rows each would send them."""
+    out = rows.copy()
+    p = stock.numeric
+    axes = np.linalg.eigh(np.cov(stock.rows[:, :p].T).reshape(p, p))[1][:, ::-1] if p else np.empty((0, 0))
+    for first in range(0, len(rows), group):
+        part = slice(first, first + group)
+        if p:
+            out[part, :p] = _device(stock, out[part, :p], axes, rng)
+        if stock.blocks and rng.random() < 0.5:
+            block = stock.blocks[rng.integers(len(stock.blocks))]
+            out[part, block] = _unknown(stock, block)
+    return out
+
+
+def _device(stock: Stock, numbers: FloatArray, axes: FloatArray, rng: np.random.Generator) -> FloatArray:
+    p = stock.numeric
+    even = rng.random() < 0.5
+    unit = np.ones(p) if even else float(np.median(stock.scale)) / stock.scale
+    centre = np.zeros(p) if even else stock.centre / stock.scale
+    match int(rng.integers(6)):
+        case 0:
+            return np.asarray(numbers * rng.uniform(0.5, 1.3) + rng.normal(0.0, 0.3) * unit)
+        case 1:
+            return np.asarray((numbers + centre) * rng.uniform(0.5, 1.2) - centre)
+        case 2:
+            return np.asarray(numbers + rng.normal(0.0, rng.uniform(0.05, 0.5), numbers.shape) * unit)
+        case 3:
+            return np.asarray((numbers + centre) * rng.uniform(0.5, 1.0) - centre + rng.uniform(0.0, 1.0) * unit)
+        case 4 if p > 10:
+            kept = np.where(np.arange(p) < rng.integers(1, p), 1.0, rng.uniform(0.0, 0.9))
+            return np.asarray(((numbers @ axes) * kept) @ axes.T)
+        case _:
+            few = rng.random(p) < max(0.2, 1.0 / p)
+            return np.where(few, numbers * rng.uniform(0.6, 1.4, p) + rng.normal(0.0, 0.5, p), numbers)
+
+
+def _unknown(stock: Stock, block: slice) -> FloatArray:
+    """What a category that the reference does not hold looks like: no indicator, and the largest surprise."""
+    found = stock.rows[:, block]
+    out = found.min(axis=0)
+    out[-1] = found[:, -1].max() + 1.0
+    return np.asarray(out)
+
+
+def _shuffled(stock: Stock, n: int, rng: np.random.Generator) -> FloatArray:
+    out = np.zeros((n, stock.rows.shape[1]))
+    for column in _columns(stock):
+        out[:, column] = stock.rows[rng.integers(len(stock.rows), size=n), column]
+    return out
+
+
+def _uniform(stock: Stock, n: int, rng: np.random.Generator) -> FloatArray:
+    out = np.zeros((n, stock.rows.shape[1]))
+    numbers = stock.rows[:, : stock.numeric]
+    low, high = numbers.min(axis=0), numbers.max(axis=0)
+    if rng.random() < 0.5 and stock.numeric:
+        raw_low, raw_high = (low * stock.scale + stock.centre).min(), (high * stock.scale + stock.centre).max()
+        low, high = (raw_low - stock.centre) / stock.scale, (raw_high - stock.centre) / stock.scale
+    out[:, : stock.numeric] = rng.uniform(low, high, (n, stock.numeric))
+    for block in stock.blocks:
+        levels = np.unique(stock.rows[:, block], axis=0)
+        out[:, block] = levels[rng.integers(len(levels), size=n)]
+    return out
+
+
+def _partial(stock: Stock, n: int, rng: np.random.Generator) -> FloatArray:
+    out, _ = stock.drawn(n, rng)
+    other = _shuffled(stock, n, rng)
+    share = rng.uniform(0.1, 0.9, n)
+    for column in _columns(stock):
+        swapped = rng.random(n) < share
+        out[swapped, column] = other[swapped, column]
+    return out
+
+
+def _blend(stock: Stock, n: int, rng: np.random.Generator) -> FloatArray:
+    out, _ = stock.drawn(n, rng)
+    other, _ = stock.drawn(n, rng)
+    share = rng.uniform(0.2, 0.8, (n, 1))
+    p = stock.numeric
+    out[:, :p] = share * out[:, :p] + (1.0 - share) * other[:, :p]
+    return out
+
+
+def _patchwork(stock: Stock, n: int, rng: np.random.Generator) -> FloatArray:
+    out, _ = stock.drawn(n, rng)
+    other, _ = stock.drawn(n, rng)
+    cut = rng.integers(1, max(2, out.shape[1]), size=(n, 1))
+    return np.where(np.arange(out.shape[1]) < cut, out, other)
+
+
+def _smooth(stock: Stock, n: int, rng: np.random.Generator) -> FloatArray:
+    """Normal noise along the leading principal axes only: foreign inputs of the same texture."""
+    out = _shuffled(stock, n, rng)
+    p = stock.numeric
+    if p:
+        values, axes = np.linalg.eigh(np.cov(stock.rows[:, :p].T).reshape(p, p))
+        spread = np.sqrt(np.maximum(values[::-1], 0.0))
+        leading = np.arange(p) < rng.integers(1, max(2, p // 2 + 1), size=(n, 1))
+        z = rng.standard_normal((n, p)) * spread * leading * rng.uniform(0.5, 2.0, (n, 1))
+        out[:, :p] = z @ axes[:, ::-1].T + rng.normal(0.0, 0.3, (n, 1))
+    return out
+
+
+def _noisy(stock: Stock, n: int, rng: np.random.Generator) -> FloatArray:
+    out, _ = stock.drawn(n, rng)
+    p = stock.numeric
+    unit = np.ones(p) if rng.random() < 0.5 else float(np.median(stock.scale)) / stock.scale
+    out[:, :p] += rng.standard_normal((n, p)) * rng.uniform(0.8, 4.0, (n, 1)) * unit
+    return out
+
+
+def _stepped(stock: Stock, n: int, rng: np.random.Generator) -> FloatArray:
+    out, index = stock.drawn(n, rng)
+    p = stock.numeric
+    random = rng.choice([-1.0, 1.0], size=(n, p))
+    sign = np.where(rng.random((n, 1)) < 0.5, stock.step[index], random) * rng.choice([-1.0, 1.0], size=(n, 1))
+    unit = np.ones(p) if rng.random() < 0.5 else float(np.median(stock.scale)) / stock.scale
+    out[:, :p] += rng.uniform(0.1, 0.6, (n, 1)) * sign * unit
+    return out
+
+
+def _columns(stock: Stock) -> list[slice]:
+    """The columns that belong together: each number, each category."""
+    return [*(slice(j, j + 1) for j in range(stock.numeric)), *stock.blocks]
+
+
+_SORTS: tuple[Callable[[Stock, int, np.random.Generator], FloatArray], ...] = (
+    _shuffled,
+    _uniform,
+    _partial,
+    _blend,
+    _patchwork,
+    _smooth,
+    _noisy,
+    _stepped,
+)

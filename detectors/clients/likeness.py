@@ -1,0 +1,85 @@
+"""Likeness: how much a query looks like one that was made up, rather than one that came through some device.
+
+A small network learns the difference between the reference's queries, seen through devices that nobody has yet, and
+decoys made from them (``detectors/clients/decoys.py``). Its score is only ever ranked among those of honest
+queries, so whatever it learned, it cannot raise the rate of false alarms.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neural_network import MLPClassifier
+
+from detectors.batch import FloatArray, IntArray
+from detectors.clients.decoys import Stock, decoys, disguised
+from detectors.clients.space import Space
+from detectors.clients.vectors import VectorMap
+
+HIDDEN = 32
+ORDINARY = 3_000
+DECOYS = 6_000
+ROUNDS = 20
+_WEIGHTS = ("mean", "scale", "enter", "enter_bias", "leave", "leave_bias")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Likeness:
+    """A network of one hidden layer over whitened components and two distances; weights as plain arrays.
+
+    Attributes:
+        mean, scale: (q + 2,). enter: (q + 2, HIDDEN), enter_bias: (HIDDEN,). leave: (HIDDEN,), leave_bias: (1,).
+    """
+
+    mean: FloatArray
+    scale: FloatArray
+    enter: FloatArray
+    enter_bias: FloatArray
+    leave: FloatArray
+    leave_bias: FloatArray
+
+    @classmethod
+    def fit(cls, source: VectorMap, space: Space, vectors: FloatArray, label: IntArray, seed: int) -> Self:
+        """Learn from (n, p) ordinary vectors with predicted classes; deterministic given the seed, about a second."""
+        rng = np.random.default_rng(seed)
+        index = rng.permutation(len(vectors))[:ORDINARY]
+        stock = Stock.of(source, vectors[index], label[index], rng)
+        plain, _ = stock.drawn(ORDINARY, rng)
+        ordinary = np.concatenate([plain, disguised(stock, plain, rng)])
+        made = decoys(stock, DECOYS, rng)
+        inputs = _inputs(*space.whitened(stock.squashed(np.concatenate([ordinary, made]))))
+        target = np.repeat([0, 1], [len(ordinary), len(made)])
+        mean, scale = inputs.mean(axis=0), inputs.std(axis=0) + 1e-6
+        network = MLPClassifier(
+            (HIDDEN,), batch_size=200, max_iter=ROUNDS, alpha=1e-3, learning_rate_init=2e-3, random_state=seed
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            network.fit((inputs - mean) / scale, target)
+        first, second = network.coefs_
+        return cls(mean, scale, first, network.intercepts_[0], second[:, 0], network.intercepts_[1])
+
+    def scores(self, white: FloatArray, left: FloatArray) -> FloatArray:
+        """(n,) log odds that a query was made up, by the whitened components and what they leave out."""
+        hidden = ((_inputs(white, left) - self.mean) / self.scale) @ self.enter + self.enter_bias
+        return np.asarray(np.maximum(hidden, 0.0) @ self.leave + self.leave_bias)
+
+    def to_arrays(self) -> dict[str, NDArray[np.generic]]:
+        return {name: getattr(self, name) for name in _WEIGHTS}
+
+    @classmethod
+    def load(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        return cls(**{name: arrays[name] for name in _WEIGHTS})
+
+
+def _inputs(white: FloatArray, left: FloatArray) -> FloatArray:
+    length = np.einsum("ij,ij->i", white, white)
+    return np.concatenate(
+        [np.clip(white, -8.0, 8.0), np.log(left + 1e-3)[:, None], 0.5 * np.log(length + 1e-3)[:, None]], axis=1
+    )
