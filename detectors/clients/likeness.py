@@ -24,7 +24,7 @@ from detectors.clients.vectors import VectorMap
 
 HIDDEN = 32
 ORDINARY = 3_000
-DECOYS = 6_000
+"""Ordinary rows learned from, as they are and disguised, and as many decoys as both; fewer from a small reference."""
 ROUNDS = 20
 _WEIGHTS = ("mean", "scale", "enter", "enter_bias", "leave", "leave_bias")
 
@@ -50,9 +50,9 @@ class Likeness:
         rng = np.random.default_rng(seed)
         index = rng.permutation(len(vectors))[:ORDINARY]
         stock = Stock.of(source, vectors[index], label[index], rng)
-        plain, _ = stock.drawn(ORDINARY, rng)
+        plain, _ = stock.drawn(min(ORDINARY, 2 * len(index)), rng)
         ordinary = np.concatenate([plain, disguised(stock, plain, rng)])
-        made = decoys(stock, DECOYS, rng)
+        made = decoys(stock, len(ordinary), rng)
         inputs = _inputs(*space.whitened(stock.squashed(np.concatenate([ordinary, made]))))
         target = np.repeat([0, 1], [len(ordinary), len(made)])
         mean, scale = inputs.mean(axis=0), inputs.std(axis=0) + 1e-6

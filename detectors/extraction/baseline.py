@@ -70,12 +70,12 @@ class Baseline:
         return cls(
             spread,
             (
-                fit_rate([(c.strange[0], c.fresh) for c in able], 0.01, few, 60.0),
-                fit_rate([(c.strange[1], c.fresh) for c in able], 0.05, few, 60.0),
+                fit_rate([(c.strange[0], c.fresh) for c in able], 0.01, few, 400.0),
+                fit_rate([(c.strange[1], c.fresh) for c in able], 0.05, few, 400.0),
             ),
             (
-                fit_rate([(c.near[0], c.compared) for c in able], 0.01, few, 40.0),
-                fit_rate([(c.near[1], c.compared) for c in able], 0.05, few, 40.0),
+                fit_rate([(c.near[0], c.compared) for c in able], 0.01, few, 100.0),
+                fit_rate([(c.near[1], c.compared) for c in able], 0.05, few, 100.0),
             ),
             classes / max(1.0, float(classes.sum())),
             few,
@@ -141,7 +141,7 @@ def scatter(projected: Sequence[FloatArray]) -> tuple[FloatArray, tuple[FloatArr
 
 
 def fit_rate(pairs: Sequence[tuple[int, int]], nominal: float, n_clients: int, ceiling: float) -> Rate:
-    """Beta distribution of honest rates by maximum likelihood over a grid, never narrower than ``ceiling`` allows."""
+    """Beta distribution of honest rates by maximum likelihood over a grid, as narrow as clients and ceiling allow."""
     hits = float(sum(k for k, _ in pairs))
     total = float(sum(n for _, n in pairs))
     rates = np.array([k / n for k, n in pairs if n >= MIN_QUERIES])
@@ -149,7 +149,8 @@ def fit_rate(pairs: Sequence[tuple[int, int]], nominal: float, n_clients: int, c
     if n_clients < ENOUGH_CLIENTS:
         return Rate(max(2.0 * mean, nominal), min(ceiling, 30.0))
     some = [pair for pair in pairs if pair[1] >= MIN_QUERIES][:400]
-    grid = [c for c in (2.0, 4.0, 8.0, 15.0, 25.0, 40.0, 60.0) if c <= ceiling]
+    most = min(ceiling, 3.0 * n_clients)
+    grid = [c for c in (2.0, 4.0, 8.0, 15.0, 25.0, 40.0, 60.0, 100.0, 200.0, 400.0) if c <= most]
     fits = [sum(_log_pmf(k, n, mean * c, (1 - mean) * c) for k, n in some) for c in grid]
     fitted = Rate(min(mean, 0.9), grid[int(np.argmax(fits))])
     return replace(fitted, stretch=_stretch([fitted.log_p(k, n) for k, n in some]))

@@ -44,7 +44,7 @@ from detectors.sketch import Sketch
 
 CLIENTS = "clients"
 UNIT = "share of queries"
-LEAST_ALPHA, MOST_ALPHA = 1e-7, 3e-4
+LEAST_ALPHA, MOST_ALPHA = 1e-7, 1e-3
 """What one client may spend in its life: never more than the second, since few honest clients show no tail beyond."""
 _LEVELS = (Level.OK, Level.WARNING, Level.ALARM)
 

@@ -5,8 +5,8 @@ whole life is split beforehand: over the heads by ``HEAD_SHARES``, over windows 
 which sums to one. Evidence is -ln(p / share), so it may be compared with -ln(alpha) at any time.
 
 Two-step rule: a client whose mean behaviour is odd (H1) is only called a thief when strange (H2) or nearly repeated
-(H3) queries agree. H2 or H3 alone must be overwhelming. Where no peers are at hand, a thief looks like a drift of
-everybody, and the client is only called odd.
+(H3) queries agree, and one with strange queries only when another head agrees. H2 or H3 alone must be overwhelming.
+Where no peers are at hand, a thief looks like a drift of everybody, and the client is only called odd.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from detectors.extraction.peers import Company
 HEAD_SHARES = (0.4, 0.3, 0.3)
 AGREEMENT = float(np.log(0.03))
 SECOND_WITNESS = 0.5
-"""How much of the second head's evidence, beyond mere agreement, adds to that of H1; both look at the same queries."""
-MIN_EFFECT = 0.1
-OVERWHELMING_EFFECT = 0.25
+"""How much of the second head's evidence, beyond mere agreement, adds to the first's; both see the same queries."""
+MIN_EFFECT = 0.04
+OVERWHELMING_EFFECT = 0.15
 OVERWHELMING_DISCOUNT = 1.25
 
 
@@ -101,13 +101,21 @@ def examine(sums: Sums, look: int, baseline: Baseline, company: Company, own: Hi
         trust = own.fresh / (own.fresh + PAST_WEIGHT)
         unlike = min(unlike, share_unlike(sums.mean, centre + trust * (own.mean - spread.centre), fresh))
     routes = [
-        e1 + SECOND_WITNESS * (AGREEMENT - min(p2, p3)) if min(p2, p3) < AGREEMENT and e1 > 0 else 0.0,
+        _agreed(e1, min(p2, p3)),
+        _agreed(e2, min(p1, p3)),
         e2 / OVERWHELMING_DISCOUNT if strange - strange_peers >= OVERWHELMING_EFFECT else 0.0,
         e3 / OVERWHELMING_DISCOUNT if seen_near - usual_near >= OVERWHELMING_EFFECT else 0.0,
     ]
     stolen = 0.0 if company.is_thin else max(routes)
     odd = max(e1, *routes)
     return Finding(sums, (p1, p2, p3), odd, stolen, strange, strange_peers, seen_near, usual_near, unlike, centre)
+
+
+def _agreed(evidence: float, second: float) -> float:
+    """The evidence of one head where a second one, with log p-value ``second``, agrees; 0 where it does not."""
+    if evidence <= 0.0 or second >= AGREEMENT:
+        return 0.0
+    return evidence + SECOND_WITNESS * (AGREEMENT - second)
 
 
 def _past(own: History | None, what: Literal["strange", "near"], level: int) -> tuple[float, float]:
