@@ -173,11 +173,10 @@ def shuffled(world: World, rng: np.random.Generator, n: int) -> Rows:
     return np.take_along_axis(world.pool, index, axis=0)
 
 
-def in_domain(world: World, rng: np.random.Generator, n: int) -> Rows:
-    """Ordinary rows of every class alike."""
-    classes = rng.integers(world.n_classes, size=n)
-    rows = [np.flatnonzero(world.pool_class == c) for c in range(world.n_classes)]
-    return world.pool[[int(rng.choice(rows[c])) for c in classes]]
+def in_domain(world: World, rng: np.random.Generator, n: int, sources: int = 20) -> Rows:
+    """What many honest clients ask, through one account."""
+    rows = np.concatenate([world.honest(rng)(-(-n // sources)) for _ in range(sources)])
+    return rows[rng.permutation(len(rows))[:n]]
 
 
 ATTACKS: dict[str, Attack] = {

@@ -107,16 +107,19 @@ def stream(world: World, client: str, sort: str, rng: np.random.Generator, span:
     return Stream(client, sort, rows, np.sort(rng.uniform(joined, span, len(rows))))
 
 
-def crowd(world: World, n: int, seed: tuple[int, ...], prefix: str = "h") -> Traffic:
+def streams(world: World, n: int, rng: np.random.Generator, prefix: str) -> list[Stream]:
     """n honest clients of all sorts as the stream has them."""
-    rng = np.random.default_rng(seed)
     sorts = quotas({name: sort.in_stream for name, sort in SORTS.items()}, n)
-    return Traffic.of(world, [stream(world, f"{prefix}{i}", sort, rng) for i, sort in enumerate(sorts)])
+    return [stream(world, f"{prefix}{i}", sort, rng) for i, sort in enumerate(sorts)]
+
+
+def crowd(world: World, n: int, seed: tuple[int, ...], prefix: str = "h") -> Traffic:
+    """The traffic of n honest clients."""
+    return Traffic.of(world, streams(world, n, np.random.default_rng(seed), prefix))
 
 
 def reference(world: World, n: int, seed: tuple[int, ...]) -> Traffic:
     """n honest clients as a reference has them."""
     rng = np.random.default_rng(seed)
     sorts = quotas({name: sort.in_reference for name, sort in SORTS.items()}, n)
-    streams = [stream(world, f"ref-{i}", sort, rng, REFERENCE_SPAN) for i, sort in enumerate(sorts)]
-    return Traffic.of(world, streams)
+    return Traffic.of(world, [stream(world, f"ref-{i}", sort, rng, REFERENCE_SPAN) for i, sort in enumerate(sorts)])

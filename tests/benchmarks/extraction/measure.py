@@ -6,90 +6,95 @@ import sys
 import time
 from collections.abc import Callable
 
-import numpy as np
 from threadpoolctl import threadpool_limits
 
-from tests.benchmarks.extraction import honest, rates
-from tests.benchmarks.extraction.attacks import ATTACKS
-from tests.benchmarks.extraction.figures import Section, Share, pooled
+from tests.benchmarks.extraction import cost, evasion, honest, rates, sybil, tables
+from tests.benchmarks.extraction.compare import Others
+from tests.benchmarks.extraction.figures import Section
 from tests.benchmarks.extraction.plan import MAIN, Plan, world_of
 from tests.benchmarks.extraction.rates import Accused, Deployment, Found
-from tests.benchmarks.extraction.worlds import World
+from tests.benchmarks.extraction.traffic import Traffic
 
-SECTIONS = ("honest", "found")
-HONEST_GOAL = 1.5e-3
-FAR_GOALS = {1.0: 1.0, 0.5: 1.0, 0.25: 0.95, 0.1: 0.8}
+SECTIONS = ("honest", "drift", "found", "others", "sybil", "evasion", "cost")
+"""``others`` is played on the clients of ``honest`` and the thieves of ``found``."""
+DRIFTING = (6, 20, 60)
+"""Clients of deployments in which everybody's inputs change together."""
 
 
 def measure(name: str, plan: Plan, sections: tuple[str, ...], seed: int) -> Section:
     """Every chosen section on one world, told on standard error as it goes."""
     with threadpool_limits(1):
-        return _measure(name, plan, sections, seed, _teller(name))
+        return _World(name, plan, sections, seed).measured()
 
 
-def _measure(name: str, plan: Plan, sections: tuple[str, ...], seed: int, told: Callable[[str], None]) -> Section:
-    world = world_of(name, seed)
-    told("world made")
-    accused, found = Accused(), list[Found]()
-    for number in range(plan.references):
-        deployment = Deployment.of(world, plan, number, seed, plan.visibilities)
-        told(f"reference {number + 1} of {plan.references} fitted")
-        if "honest" in sections:
+class _World:
+    """The course of one world's measurement."""
+
+    def __init__(self, name: str, plan: Plan, sections: tuple[str, ...], seed: int) -> None:
+        self._began = time.process_time()
+        self._name, self._plan, self._sections, self._seed = name, plan, sections, seed
+        self._world = world_of(name, seed)
+        self._accused, self._found = Accused(), list[Found]()
+        self._others: Others | None = None
+
+    def measured(self) -> Section:
+        deployments = [self._deployed(number) for number in range(self._plan.references)]
+        out = Section()
+        if "honest" in self._sections:
+            out += self._told("honest", tables.honest_section(self._world, self._accused))
+        if "drift" in self._sections:
+            out += self._told("drift", tables.drift_section(*self._drifting(deployments)))
+        if "found" in self._sections:
+            out += self._told("found", tables.found_section(self._world, self._found))
+        if self._others is not None:
+            rate = max(self._accused.share(MAIN).value, tables.HONEST_GOAL)
+            out += self._told("others", tables.others_section(self._others, self._found, rate))
+        separate: dict[str, Callable[[], Section]] = {
+            "sybil": lambda: sybil.section(deployments, self._plan, self._seed),
+            "evasion": lambda: evasion.section(self._world, self._plan, self._seed),
+            "cost": lambda: cost.section(deployments[0], self._plan.crowd, self._seed),
+        }
+        for name, section in separate.items():
+            if name in self._sections:
+                out += self._told(name, section())
+        return out
+
+    def _deployed(self, number: int) -> Deployment:
+        """A reference, its honest clients and its thieves, seen by everybody."""
+        plan, seed = self._plan, self._seed
+        deployment = Deployment.of(self._world, plan, number, seed, plan.visibilities)
+        self._tell(f"reference {number + 1} of {plan.references} fitted")
+        if self._others is None and {"others", "honest", "found"} <= set(self._sections):
+            self._others = Others.on(self._world, plan, tuple(deployment.watches), seed)
+            self._tell("others fitted")
+        if "honest" in self._sections:
             for traffic, visibilities in rates.crowds(plan, deployment, seed):
-                rates.judge_honest(deployment, traffic, visibilities, accused)
-            told(f"reference {number + 1}: honest clients played")
-        if "found" in sections:
-            found += rates.find_thieves(deployment, plan, seed, told)
-    out = Section()
-    if "honest" in sections:
-        out += honest_section(world, accused, plan)
-    if "found" in sections:
-        out += found_section(world, found)
-    return out
+                rates.judge_honest(deployment, traffic, visibilities, self._accused)
+                if self._others is not None:
+                    self._others.note_honest(traffic, visibilities)
+            self._tell(f"honest clients of reference {number + 1} played")
+        if "found" in self._sections:
+            self._found += rates.find_thieves(deployment, plan, seed, self._note_thief)
+            self._tell(f"thieves of reference {number + 1} played")
+        return deployment
 
+    def _note_thief(self, attack: str, share: float, traffic: Traffic, visibilities: tuple[str, ...]) -> None:
+        if self._others is not None:
+            self._others.note_thief(attack, share, traffic, visibilities)
 
-def _teller(name: str) -> Callable[[str], None]:
-    began = time.perf_counter()
+    def _drifting(self, deployments: list[Deployment]) -> tuple[str, Accused]:
+        """Crowds of several sizes, all of whose inputs change together half way."""
+        accused = Accused()
+        for deployment in deployments:
+            for size in DRIFTING:
+                crowd = honest.crowd(self._world, size, (self._seed, deployment.number, size, 13))
+                moved = rates.drifted(self._world, crowd)
+                rates.judge_honest(deployment, moved, tuple(deployment.watches)[:1], accused)
+        return self._name, accused
 
-    def tell(text: str) -> None:
-        print(f"{time.perf_counter() - began:7.1f} s  {name}: {text}", file=sys.stderr, flush=True)
+    def _told(self, what: str, section: Section) -> Section:
+        self._tell(f"{what}: {sum(not g.holds for g in section.goals)} of {len(section.goals)} goals missed")
+        return section
 
-    return tell
-
-
-def honest_section(world: World, accused: Accused, plan: Plan) -> Section:
-    """Accused of all, and of each sort, at each visibility."""
-    out = Section()
-    for visibility in dict.fromkeys(v for v, _ in accused.clients):
-        head = f"{world.name}, {visibility}: honest clients"
-        out.figures[f"{head} accused"] = accused.share(visibility)
-        out.figures[f"{head} warned of"] = accused.share(visibility, table="warnings")
-        for sort in honest.SORTS:
-            share = accused.share(visibility, sort)
-            if share.n:
-                out.figures[f"{head} accused, {sort}"] = share
-    whole = pooled(accused.share(v) for v in dict.fromkeys(v for v, _ in accused.clients))
-    out.at_most(f"{world.name}: honest clients accused, all visibilities", whole.value, HONEST_GOAL)
-    return out
-
-
-def found_section(world: World, found: list[Found]) -> Section:
-    """One line a cell, and the goals for the far domain."""
-    out = Section()
-    table = rates.cells(found)
-    for (visibility, attack, share), group in table.items():
-        line = rates.summary(group)
-        out.figures[f"{world.name}, {visibility}: {attack} {share:.0%}"] = (
-            f"found {line['found'].value:.2f}, within 100 {line['within 100'].value:.2f}, "
-            f"warned {line['warned'].value:.2f}, median queries {line['median queries']:.0f}, n {len(group)}"
-        )
-    for visibility in dict.fromkeys(v for v, _, _ in table):
-        far = {k: g for k, g in table.items() if k[0] == visibility and ATTACKS[k[1]].family == "far"}
-        for share, goal in FAR_GOALS.items():
-            hits = pooled(rates.summary(g)["found"] for k, g in far.items() if k[2] == share)
-            if hits.n:
-                out.at_least(f"{world.name}, {visibility}: far domain at {share:.0%} found", hits.value, goal)
-        early = pooled(rates.summary(g)["within 100"] for k, g in far.items() if k[2] == 1.0)
-        if early.n:
-            out.at_least(f"{world.name}, {visibility}: pure far domain within 100 queries", early.value, 0.9)
-    return out
+    def _tell(self, text: str) -> None:
+        print(f"{time.process_time() - self._began:7.1f} s of CPU  {self._name}: {text}", file=sys.stderr, flush=True)

@@ -12,10 +12,13 @@ from tests.benchmarks.extraction import honest
 from tests.benchmarks.extraction.attacks import ATTACKS, QUERIES, thief
 from tests.benchmarks.extraction.figures import Share
 from tests.benchmarks.extraction.plan import MAIN, Plan
+from tests.benchmarks.extraction.surrogate import fidelity
 from tests.benchmarks.extraction.traffic import NEVER, PANES, Traffic, Watch, beside, play
 from tests.benchmarks.extraction.worlds import Rows, World
 
 EARLY = 100
+COPIED = (1.0, 0.5)
+"""Shares at which a thief's copy is trained."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,25 @@ class Found:
     thief: int
     alarm: int
     warning: int
+    copy: Copy | None = None
+
+
+@dataclass(frozen=True)
+class Copy:
+    """How far a copy made at the alarm (or the end), the final copy, and a constant answer agree with the model."""
+
+    then: float
+    final: float
+    constant: float
+
+    @property
+    def ratio(self) -> float:
+        return self.then / self.final
+
+    @property
+    def ratio_beyond_chance(self) -> float:
+        gain = self.final - self.constant
+        return float(np.clip((self.then - self.constant) / gain, 0.0, 1.0)) if gain > 0.02 else 1.0
 
 
 def sequences(world: World, attack: str, thieves: int, seed: int, lot: int = 3) -> list[Rows]:
@@ -103,9 +125,12 @@ def thieves(
                 yield (attack, share, i), Traffic.of(world, [thief(world, attack, share, rows, rng, "thief")])
 
 
-def find_thieves(deployment: Deployment, plan: Plan, seed: int, told: Callable[[str], None]) -> list[Found]:
-    """Every thief of this deployment, alone among honest clients, at every visibility."""
+def find_thieves(
+    deployment: Deployment, plan: Plan, seed: int, noted: Callable[[str, float, Traffic, tuple[str, ...]], None]
+) -> list[Found]:
+    """Every thief of this deployment, alone among honest clients, at every visibility; ``noted`` sees each too."""
     world = deployment.world
+    copies = Copies.on(world, seed)
     crowd = honest.crowd(world, plan.beside, (seed, deployment.number, 4), "c")
     company = {v: watch.panes(world, crowd) for v, watch in deployment.watches.items()}
     out: list[Found] = []
@@ -113,15 +138,38 @@ def find_thieves(deployment: Deployment, plan: Plan, seed: int, told: Callable[[
         if i % plan.references != deployment.number:
             continue
         seen = traffic.seen()[0]
-        for visibility, watch in deployment.watches.items():
-            if visibility != MAIN and MAIN in deployment.watches and i >= plan.thieves_aside:
-                continue
+        main_only = MAIN in deployment.watches and i >= plan.thieves_aside
+        visibilities = tuple(v for v in deployment.watches if v == MAIN or not main_only)
+        noted(attack, share, traffic, visibilities)
+        for visibility in visibilities:
+            watch = deployment.watches[visibility]
             panes = beside(company[visibility], watch.panes(world, traffic))
             named = play(watch.detector, panes, until="thief")
             when = [int(seen[n]) if n is not None else NEVER for n in map(_first, (named.alarm, named.warning))]
-            out.append(Found(visibility, attack, share, i, when[0], when[1]))
-    told(f"{world.name}, reference {deployment.number + 1}: {len(out)} thieves played")
+            copy = copies.at(traffic, when[0]) if visibility == MAIN and share in COPIED else None
+            out.append(Found(visibility, attack, share, i, when[0], when[1], copy))
     return out
+
+
+@dataclass(frozen=True, eq=False)
+class Copies:
+    """Judges a thief's copies on ordinary rows."""
+
+    world: World
+    ordinary: Rows
+    truth: Rows
+
+    @classmethod
+    def on(cls, world: World, seed: int) -> Copies:
+        rng = np.random.default_rng([seed, 8])
+        rows = world.pool[rng.permutation(len(world.pool))[:800]]
+        return cls(world, rows, world.answer(rows).label)
+
+    def at(self, traffic: Traffic, alarm: int) -> Copy:
+        """Of copies trained on the answers until the alarm, and on all."""
+        whole = fidelity(self.world, traffic.rows, self.ordinary, self.truth)
+        then = fidelity(self.world, traffic.rows[:alarm], self.ordinary, self.truth) if alarm < QUERIES else whole
+        return Copy(then, whole, float(np.bincount(self.truth).max() / len(self.truth)))
 
 
 def _first(named: Mapping[str, int]) -> int | None:
