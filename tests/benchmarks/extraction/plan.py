@@ -1,0 +1,72 @@
+"""How much is measured, and on which worlds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+from tests.benchmarks.extraction.attacks import ATTACKS
+from tests.benchmarks.extraction.flights import Flights
+from tests.benchmarks.extraction.images import Digits, Mnist
+from tests.benchmarks.extraction.worlds import World
+
+WORLDS: dict[str, Callable[[int], World]] = {"digits": Digits, "mnist": Mnist, "flights": Flights}
+MAIN = "scores"
+"""The visibility that is measured with most clients and thieves, and beside the baselines."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sizes of everything.
+
+    Attributes:
+        honest, thieves: clients a world, and thieves a cell (attack and share), at the main visibility.
+        honest_aside, thieves_aside: the same at the other visibilities.
+        reference: clients in a reference; references: independent references a world, each with its part of the rest.
+        crowd: honest clients a deployment; beside: honest clients among whom a thief is judged.
+        learning: honest clients and thieves an attack that the supervised reference and the baselines learn from.
+        campaigns: Sybil campaigns an attack.
+    """
+
+    worlds: tuple[str, ...]
+    visibilities: tuple[str, ...]
+    attacks: tuple[str, ...]
+    shares: tuple[float, ...]
+    honest: int
+    thieves: int
+    honest_aside: int
+    thieves_aside: int
+    reference: int = 100
+    references: int = 2
+    crowd: int = 100
+    beside: int = 40
+    learning: tuple[int, int] = (120, 6)
+    campaigns: int = 4
+    walks: int = 10
+
+
+FULL = Plan(
+    ("mnist", "flights", "digits"), ("scores", "all", "label"), tuple(ATTACKS), (1.0, 0.5, 0.25, 0.1), 1_800, 16, 300, 6
+)
+QUICK = Plan(
+    ("digits", "flights"),
+    ("scores",),
+    ("knockoff random", "grid", "jbda .1", "uncertainty", "in domain"),
+    (1.0, 0.25),
+    100,
+    3,
+    100,
+    3,
+    reference=60,
+    references=1,
+    beside=30,
+    learning=(40, 3),
+    campaigns=1,
+    walks=2,
+)
+
+
+@cache
+def world_of(name: str, seed: int) -> World:
+    return WORLDS[name](seed)
