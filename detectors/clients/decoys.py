@@ -45,9 +45,12 @@ class Stock:
     @classmethod
     def of(cls, source: VectorMap, rows: FloatArray, label: IntArray, rng: np.random.Generator) -> Self:
         p = len(source.centre)
-        rows = rows.copy()
-        rows[:, :p] = unsquash(rows[:, :p])
+        rows = _loosened(rows, p)
         return cls(rows, p, source.scale, source.centre, source.blocks, _steps(rows[:, :p], label, rng))
+
+    def loosened(self, vectors: FloatArray) -> FloatArray:
+        """A copy of vectors, as ``VectorMap.vectors`` gives them, without the squashing."""
+        return _loosened(vectors, self.numeric)
 
     def drawn(self, n: int, rng: np.random.Generator) -> tuple[FloatArray, IntArray]:
         """(n, p) copies of random rows, and which."""
@@ -58,6 +61,12 @@ class Stock:
         """The rows as ``VectorMap.vectors`` would give them; in place."""
         rows[:, : self.numeric] = squash(rows[:, : self.numeric].copy())
         return rows
+
+
+def _loosened(vectors: FloatArray, numeric: int) -> FloatArray:
+    out = vectors.copy()
+    out[:, :numeric] = unsquash(out[:, :numeric])
+    return out
 
 
 def _steps(numbers: FloatArray, label: IntArray, rng: np.random.Generator) -> FloatArray:
@@ -71,15 +80,15 @@ def _steps(numbers: FloatArray, label: IntArray, rng: np.random.Generator) -> Fl
     return np.asarray(np.sign(means[other] - means[own]))
 
 
-def decoys(stock: Stock, n: int, rng: np.random.Generator) -> FloatArray:
-    """(about n, p) made-up queries of every sort; half of each sort through made-up devices."""
+def decoys(stock: Stock, n: int, rng: np.random.Generator) -> list[FloatArray]:
+    """Made-up queries (about n / sorts, p) of every sort; half of each sort through made-up devices."""
     each = max(2, n // len(_SORTS))
     made = []
     for sort in _SORTS:
         rows = sort(stock, each, rng)
         rows[: each // 2] = disguised(stock, rows[: each // 2], rng, GROUP // 3)
-        made.append(rows)
-    return np.concatenate(made)
+        made.append(stock.squashed(rows))
+    return made
 
 
 def disguised(stock: Stock, rows: FloatArray, rng: np.random.Generator, group: int = GROUP) -> FloatArray:

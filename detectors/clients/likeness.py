@@ -52,8 +52,8 @@ class Likeness:
         stock = Stock.of(source, vectors[index], label[index], rng)
         plain, _ = stock.drawn(min(ORDINARY, 2 * len(index)), rng)
         ordinary = np.concatenate([plain, disguised(stock, plain, rng)])
-        made = decoys(stock, len(ordinary), rng)
-        inputs = _inputs(*space.whitened(stock.squashed(np.concatenate([ordinary, made]))))
+        made = np.concatenate(decoys(stock, len(ordinary), rng))
+        inputs = _inputs(*space.whitened(np.concatenate([stock.squashed(ordinary), made])))
         target = np.repeat([0, 1], [len(ordinary), len(made)])
         mean, scale = inputs.mean(axis=0), inputs.std(axis=0) + 1e-6
         network = MLPClassifier(

@@ -1,22 +1,23 @@
 """Baseline: what honest clients look like, learned from the reference's clients and never from one of them alone.
 
-The scatter of client means has two parts: S_within / n, which more queries reduce, and S_between, which stays.
-Statistics of honest clients are computed with the scatter of *other* clients (folds by client), so that the tail is
-what a new honest client would show. Beyond the data it is a generalised Pareto, thicker the fewer clients there are.
+The scatter of client means has two parts: S_within / n, which more queries reduce, and S_between, which stays. To the
+latter comes what a change of device does to the clients of the reference, by made-up devices. Statistics of
+honest clients are computed with the scatter of *other* clients (folds by client), so that tails are those of new ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.batch import FloatArray, IntArray
-from detectors.extraction.heads import BODY, Rate, Spread, beta_binomial_log_sf, t_squared
+from detectors.batch import FloatArray
+from detectors.extraction.heads import Rate, Spread, beta_binomial_log_sf, t_squared, towards
 from detectors.extraction.history import MIN_PAST, History, known_from_arrays, known_to_arrays
+from detectors.extraction.tails import Tail
 from detectors.keys import client_key
 
 SIZES = (12, 25, 50, 100, 200, 400, 800)
@@ -26,25 +27,43 @@ FOLDS = 5
 _FLOOR = 1e-3
 
 
+DEVICE_WEIGHT = 0.3
+"""How much a change of device adds to S_between, in units of the scatter of what such changes do."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Honest:
-    """One honest client's fresh channel rows (m, d) and its counts, in time order."""
+    """One honest client of the reference, in time order.
+
+    Attributes:
+        phi: (m, d) channel rows of its fresh queries. rare: (m, 2) whether each is rarer than 1 in 100, and 1 in 20.
+        near: (c, 2) whether each query compared with recent ones is a near repeat, narrowly and widely.
+    """
 
     client: str
     phi: FloatArray
-    strange: tuple[int, int]
-    fresh: int
-    near: tuple[int, int]
-    compared: int
+    rare: NDArray[np.bool_]
+    near: NDArray[np.bool_]
+
+    @property
+    def fresh(self) -> int:
+        return len(self.phi)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Baseline:
-    """Spread of mean rows (H1), strange rates at 1 in 100 and 1 in 20 (H2), near-repeat rates (H3), class mix."""
+    """Spread of mean rows (H1), strange rates at 1 in 100 and 1 in 20 (H2), near-repeat rates (H3), class mix.
+
+    Attributes:
+        made_up: (sorts, d) where each sort of made-up query lies along the axes of the spread (for H2).
+        tails: what turns distance, strange rate, near-repeat rate and resemblance to made-up queries into p-values.
+    """
 
     spread: Spread
+    made_up: FloatArray
     strange: tuple[Rate, Rate]
     near: tuple[Rate, Rate]
+    tails: tuple[Tail, Tail, Tail, Tail]
     classes: FloatArray
     n_clients: int
     known: Mapping[str, History]
@@ -56,27 +75,43 @@ class Baseline:
         return f"{self.n_clients} honest clients in the reference"
 
     @classmethod
-    def fit(cls, clients: Sequence[Honest], classes: FloatArray, seed: int) -> Self:
-        """Learn from the clients of a reference; those with few fresh queries add to S_within alone."""
+    def fit(
+        cls,
+        clients: Sequence[Honest],
+        changed: Sequence[Honest],
+        made_up: FloatArray,
+        classes: FloatArray,
+        seed: int,
+    ) -> Self:
+        """Learn from the clients of a reference; those with few fresh queries add to S_within alone.
+
+        ``changed`` are some of the same clients as a made-up device would show them, ``made_up`` (sorts, d) the mean
+        rows of made-up queries.
+        """
         within, overall = _within([c.phi for c in clients])
         axes = _whitening(within)
-        able = [c for c in clients if len(c.phi) >= MIN_QUERIES]
-        projected = [(c.phi - overall) @ axes for c in able]
-        centre, between = scatter(projected)
-        place = overall + np.linalg.solve(axes.T, centre)
-        tail = _tail(projected, np.random.default_rng(seed))
-        spread = Spread(place, axes @ between[0], between[1], tail.sizes, tail.medians, *tail.shape)
+        able = [c for c in clients if c.fresh >= MIN_QUERIES]
         few = len(able)
+        plain = {c.client: (c.phi - overall) @ axes for c in able}
+        moved = {c.client: (c.phi - overall) @ axes for c in changed if c.client in plain}
+        shifts = {name: rows.mean(axis=0) - plain[name][: len(rows)].mean(axis=0) for name, rows in moved.items()}
+        centre, between = scatter(list(plain.values()), list(shifts.values()))
+        strange = (_rate([c.rare[:, 0] for c in able], 0.01, 400.0), _rate([c.rare[:, 1] for c in able], 0.05, 400.0))
+        near = (_rate([c.near[:, 0] for c in able], 0.01, 100.0), _rate([c.near[:, 1] for c in able], 0.05, 100.0))
+        sorts = (made_up - overall) @ axes
+        sizes, medians, odd, alike = _distances(plain, moved, shifts, sorts, np.random.default_rng(seed))
+        tails = (
+            odd,
+            Tail.fit([_largest(c.rare, strange) for c in able], [_largest(c.rare, strange) for c in changed]),
+            Tail.fit([_largest(c.near, near) for c in able]),
+            alike,
+        )
         return cls(
-            spread,
-            (
-                fit_rate([(c.strange[0], c.fresh) for c in able], 0.01, few, 400.0),
-                fit_rate([(c.strange[1], c.fresh) for c in able], 0.05, few, 400.0),
-            ),
-            (
-                fit_rate([(c.near[0], c.compared) for c in able], 0.01, few, 100.0),
-                fit_rate([(c.near[1], c.compared) for c in able], 0.05, few, 100.0),
-            ),
+            Spread(overall + np.linalg.solve(axes.T, centre), axes @ between[0], between[1], sizes, medians),
+            (sorts - centre) @ between[0],
+            strange,
+            near,
+            tails if few >= ENOUGH_CLIENTS else (Tail.fit([]), Tail.fit([]), Tail.fit([]), Tail.fit([])),
             classes / max(1.0, float(classes.sum())),
             few,
             {client_key(c.client): _history(c) for c in clients if c.fresh >= MIN_PAST},
@@ -84,15 +119,15 @@ class Baseline:
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
         s = self.spread
-        rates = [(r.mean, r.concentration, r.stretch) for r in (*self.strange, *self.near)]
         return {
             "centre": s.centre,
             "axes": s.axes,
             "between": s.between,
             "sizes": s.sizes,
             "medians": s.medians,
-            "tail": np.array([s.body, s.excess, s.tail]),
-            "rates": np.array(rates),
+            "made_up": self.made_up,
+            "tails": np.array([tail.to_row() for tail in self.tails]),
+            "rates": np.array([(r.mean, r.concentration) for r in (*self.strange, *self.near)]),
             "classes": self.classes,
             "n_clients": np.array([self.n_clients]),
             **known_to_arrays(self.known),
@@ -100,25 +135,35 @@ class Baseline:
 
     @classmethod
     def load(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
-        body, excess, tail = arrays["tail"].tolist()
-        spread = Spread(
-            arrays["centre"], arrays["axes"], arrays["between"], arrays["sizes"], arrays["medians"], body, excess, tail
-        )
-        a, b, c, d = (Rate(float(m), float(k), float(s)) for m, k, s in arrays["rates"])
+        spread = Spread(*(arrays[name] for name in ("centre", "axes", "between", "sizes", "medians")))
+        a, b, c, d = (Rate(float(m), float(k)) for m, k in arrays["rates"])
+        v, x, y, z = (Tail.of_row(row) for row in arrays["tails"])
         known = known_from_arrays(arrays)
-        return cls(spread, (a, b), (c, d), arrays["classes"], int(arrays["n_clients"][0]), known)
+        return cls(
+            spread,
+            arrays["made_up"],
+            (a, b),
+            (c, d),
+            (v, x, y, z),
+            arrays["classes"],
+            int(arrays["n_clients"][0]),
+            known,
+        )
 
 
 def _history(client: Honest) -> History:
-    near, strange = client.near, client.strange
+    strange, near = client.rare.sum(axis=0).tolist(), client.near.sum(axis=0).tolist()
     mean = client.phi.mean(axis=0)
-    return History(client.fresh, (strange[0], strange[1]), client.compared, (near[0], near[1]), mean)
+    return History(client.fresh, (strange[0], strange[1]), len(client.near), (near[0], near[1]), mean)
 
 
-def scatter(projected: Sequence[FloatArray]) -> tuple[FloatArray, tuple[FloatArray, FloatArray]]:
+def scatter(
+    projected: Sequence[FloatArray], shifts: Sequence[FloatArray] = ()
+) -> tuple[FloatArray, tuple[FloatArray, FloatArray]]:
     """Centre of client means, and the axes and variances of S_between, shrunk towards a sphere and never zero.
 
-    ``projected`` holds each client's rows in units where one query's scatter is the identity.
+    ``projected`` holds each client's rows in units where one query's scatter is the identity, ``shifts`` what a change
+    of device does to the means of some.
     """
     d = projected[0].shape[1] if projected else 1
     if len(projected) < 2:
@@ -137,39 +182,37 @@ def scatter(projected: Sequence[FloatArray]) -> tuple[FloatArray, tuple[FloatArr
     sphere = float(kept.sum()) / d
     shrink = max(0.1, d / (d + 2.0 * len(n)))
     floor = _FLOOR if len(n) >= ENOUGH_CLIENTS else 0.05
-    return centre, (axes, np.maximum((1.0 - shrink) * kept + shrink * sphere, max(floor, 0.1 * sphere)))
+    between = np.maximum((1.0 - shrink) * kept + shrink * sphere, max(floor, 0.1 * sphere))
+    if len(shifts):
+        devices = np.array(shifts)
+        whole = (axes * between) @ axes.T + DEVICE_WEIGHT * devices.T @ devices / len(devices)
+        values, axes = np.linalg.eigh(whole)
+        between = np.maximum(values, 1e-9)
+    return centre, (axes, between)
+
+
+def _rate(hits: Sequence[NDArray[np.bool_]], nominal: float, ceiling: float) -> Rate:
+    return fit_rate([(int(h.sum()), len(h)) for h in hits], nominal, len(hits), ceiling)
 
 
 def fit_rate(pairs: Sequence[tuple[int, int]], nominal: float, n_clients: int, ceiling: float) -> Rate:
     """Beta distribution of honest rates by maximum likelihood over a grid, as narrow as clients and ceiling allow."""
     hits = float(sum(k for k, _ in pairs))
     total = float(sum(n for _, n in pairs))
-    rates = np.array([k / n for k, n in pairs if n >= MIN_QUERIES])
-    mean = max((hits + 1.0) / (total + 1.0 / nominal), float(rates.mean()) if len(rates) else 0.0, 0.5 * nominal)
+    mean = max((hits + 1.0) / (total + 1.0 / nominal), 0.5 * nominal)
     if n_clients < ENOUGH_CLIENTS:
         return Rate(max(2.0 * mean, nominal), min(ceiling, 30.0))
     some = [pair for pair in pairs if pair[1] >= MIN_QUERIES][:400]
     most = min(ceiling, 3.0 * n_clients)
     grid = [c for c in (2.0, 4.0, 8.0, 15.0, 25.0, 40.0, 60.0, 100.0, 200.0, 400.0) if c <= most]
     fits = [sum(_log_pmf(k, n, mean * c, (1 - mean) * c) for k, n in some) for c in grid]
-    fitted = Rate(min(mean, 0.9), grid[int(np.argmax(fits))])
-    return replace(fitted, stretch=_stretch([fitted.log_p(k, n) for k, n in some]))
+    return Rate(min(mean, 0.9), grid[int(np.argmax(fits))])
 
 
-def _stretch(log_p: Sequence[float]) -> float:
-    """What brings the p-values of honest clients back to uniform in their lowest tenth; 1 where they are already.
-
-    The lowest few are left out: one odd client is known by its own history and must not blind the head to others.
-    """
-    n = len(log_p)
-    ordered = np.sort(log_p)
-    ranks = np.arange(max(2, n // 50), max(3, n // 10))
-    ranks = ranks[ranks < n]
-    if not len(ranks) or ordered[ranks[0]] >= 0:
-        return 1.0
-    expected = np.log((ranks + 1.0) / n)
-    seen = np.minimum(ordered[ranks], -1e-9)
-    return float(np.clip(np.min(expected / seen), 0.2, 1.0))
+def _largest(hits: NDArray[np.bool_], rates: tuple[Rate, Rate]) -> float:
+    """Nats of a client's worst look at (m, 2) hits, over sizes and both rates."""
+    looks = [(n, part.sum(axis=0)) for n, part in _parts(hits)]
+    return max([0.0, *(-rate.log_p(float(h[i]), n) for n, h in looks for i, rate in enumerate(rates))])
 
 
 def _log_pmf(k: int, n: int, a: float, b: float) -> float:
@@ -196,59 +239,51 @@ def _whitening(within: FloatArray) -> FloatArray:
     return np.asarray(((axes / np.sqrt(np.maximum(values, 1e-6))).T / scale).T)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Tail:
-    """Medians of T² by size, and (body, excess, tail) of T² over its median."""
-
-    sizes: FloatArray
-    medians: FloatArray
-    shape: tuple[float, float, float]
-
-
-def _tail(projected: Sequence[FloatArray], rng: np.random.Generator) -> _Tail:
-    """How T² of honest clients is distributed when every client is judged by the scatter of the others."""
-    k = len(projected)
-    d = projected[0].shape[1] if projected else 1
-    plain = _Tail(np.array([1.0, 1e6]), np.full(2, float(d)), (3.0, 2.0, 0.5))
+def _distances(
+    plain: Mapping[str, FloatArray],
+    moved: Mapping[str, FloatArray],
+    shifts: Mapping[str, FloatArray],
+    sorts: FloatArray,
+    rng: np.random.Generator,
+) -> tuple[FloatArray, FloatArray, Tail, Tail]:
+    """Sizes, median T² by size, tails of T² over it and of resemblance; each client by the scatter of the others."""
+    k = len(plain)
+    d = next(iter(plain.values())).shape[1] if plain else 1
+    nothing = np.array([1.0, 1e6]), np.full(2, float(d)), Tail.fit([]), Tail.fit([])
     if k < ENOUGH_CLIENTS:
-        return plain
-    fold = rng.permutation(k) % min(FOLDS, k)
-    found: list[tuple[int, int, float]] = []
-    for f in range(int(fold.max()) + 1):
-        centre, (axes, between) = scatter([rows for rows, g in zip(projected, fold, strict=True) if g != f])
-        for i in np.flatnonzero(fold == f).tolist():
-            found += [(i, n, t_squared((m - centre) @ axes, between, n)) for n, m in _blocks(projected[i])]
-    table = [(n, np.array([t for _, m, t in found if m == n])) for n in SIZES]
-    known = [(n, float(np.median(t))) for n, t in table if len(t) >= 8]
+        return nothing
+    fold = dict(zip(plain, (rng.permutation(k) % min(FOLDS, k)).tolist(), strict=True))
+    looks: dict[tuple[str, bool], list[tuple[int, float]]] = {}
+    alike: tuple[list[float], list[float]] = ([], [])
+    for f in range(min(FOLDS, k)):
+        others = [rows for name, rows in plain.items() if fold[name] != f]
+        centre, (axes, between) = scatter(others, [shift for name, shift in shifts.items() if fold[name] != f])
+        for made_up, clients in ((False, plain), (True, moved)):
+            for name in (name for name in clients if fold[name] == f):
+                means = [(n, (part.mean(axis=0) - centre) @ axes) for n, part in _parts(clients[name])]
+                looks[name, made_up] = [(n, t_squared(y, between, n)) for n, y in means]
+                way = (sorts - centre) @ axes
+                alike[made_up].append(max((towards(way, y, between + 1.0 / n) for n, y in means), default=0.0))
+    table = [
+        (n, [t for (_, made_up), found in looks.items() if not made_up for m, t in found if m == n]) for n in SIZES
+    ]
+    known = [(n, float(np.median(t))) for n, t in table if len(t) >= ENOUGH_CLIENTS]
     if not known:
-        return plain
+        return nothing
     sizes, medians = np.array([n for n, _ in known], dtype=np.float64), np.array([m for _, m in known])
-    who = np.array([i for i, _, _ in found])
-    ratios = np.array([t / np.interp(np.log(n), np.log(sizes), medians) for _, n, t in found])
-    return _Tail(sizes, medians, _pareto(ratios, who, k))
+    largest: tuple[list[float], list[float]] = ([], [])
+    for (_, made_up), found in looks.items():
+        ratios = [t / float(np.interp(np.log(n), np.log(sizes), medians)) for n, t in found]
+        largest[made_up].append(max(ratios, default=0.0))
+    return sizes, medians, Tail.fit(*largest), Tail.fit(*alike)
 
 
-def _blocks(rows: FloatArray) -> list[tuple[int, FloatArray]]:
-    """(n, mean row) of the first n queries for every size that fits, and of the last n where that is other data."""
+def _parts(rows: NDArray[Any]) -> list[tuple[int, NDArray[Any]]]:
+    """(n, rows) of the first n for every size that fits, and of the last n where those are others."""
     out = []
     for n in SIZES:
         if len(rows) >= n:
-            out.append((n, rows[:n].mean(axis=0)))
+            out.append((n, rows[:n]))
         if len(rows) >= 2 * n:
-            out.append((n, rows[-n:].mean(axis=0)))
+            out.append((n, rows[-n:]))
     return out
-
-
-def _pareto(ratios: FloatArray, who: IntArray, n_clients: int) -> tuple[float, float, float]:
-    """Level of the top ``BODY`` share, and scale and shape beyond it, enlarged for what few clients cannot show."""
-    body = float(np.quantile(ratios, 1.0 - BODY))
-    over = ratios > body
-    beyond = ratios[over] - body
-    independent = max(1, len(set(who[over].tolist())))
-    least = 0.3 if n_clients < 20 else 0.2 if n_clients < 50 else 0.12
-    if len(beyond) < 3:
-        return max(body, 1.0), 0.5, max(least, 0.3)
-    mean, variance = float(beyond.mean()), float(beyond.var())
-    moment = 0.5 * (1.0 - mean**2 / max(variance, 1e-12))
-    caution = 1.0 + 1.0 / np.sqrt(independent)
-    return max(body, 1.0), float(max(mean * caution, 0.15)), float(np.clip(moment, least, 0.5))

@@ -31,6 +31,10 @@ CHUNK = 512
 _GRID = np.concatenate([np.linspace(0.98, 0.1, 45), np.geomspace(0.09, 0.001, 40)])
 
 
+Reading = tuple[FloatArray, NDArray[np.bool_], FloatArray]
+"""What a view reads: (n, p) vectors, (n,) whether it was there, (n,) summed surprise of its categories in nats."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Channels:
     """Per-query channels of one model version.
@@ -65,22 +69,9 @@ class Channels:
         """(n,) position of the predicted class."""
         return positions(predicted(batch), self.labels)
 
-    def raw(self, batch: EventBatch, label: IntArray) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
-        """(n, channels) raw scores, NaN where not logged; (n, q) whitened first view; (n,) whether a view was there."""
-        columns: list[FloatArray] = []
-        surprise = np.zeros(len(batch))
-        present = np.zeros(len(batch), dtype=bool)
-        first, made_up = np.empty((len(batch), 0)), np.empty(0)
-        for view in self.views:
-            vectors, seen, nats = view.map.vectors(batch)
-            white, left = view.space.whitened(vectors)
-            columns.append(np.where(seen[:, None], view.space.scores(white, left, label), np.nan))
-            surprise += nats
-            if view is self.views[0]:
-                first, present = white, seen
-            if view is self.views[-1]:
-                made_up = np.where(seen, self.likeness.scores(white, left), np.nan)
-        return assemble(columns, made_up, surprise, margin(batch), self.names), first, present
+    def read(self, batch: EventBatch) -> list[Reading]:
+        """What each view reads of a batch."""
+        return [view.map.vectors(batch) for view in self.views]
 
     def rows(self, batch: EventBatch) -> Rows:
         """The channels of every event."""
@@ -95,10 +86,23 @@ class Channels:
         )
 
     def _rows(self, batch: EventBatch) -> Rows:
-        label = self.label_of(batch)
-        raw, white, present = self.raw(batch, label)
-        rarity = self.rarity(raw, label)
-        phi = np.concatenate([self.levels(rarity), self.fourier(white) - self.fourier_means[label]], axis=1)
+        return self.rows_of(self.read(batch), margin(batch), self.label_of(batch))
+
+    def rows_of(self, read: Sequence[Reading], hardness: FloatArray | None, label: IntArray) -> Rows:
+        """The channels of (n,) events from what the views read, their margins and their predicted classes."""
+        columns: list[FloatArray] = []
+        first, made_up = np.empty((len(label), 0)), np.empty(0)
+        for view, (vectors, seen, _) in zip(self.views, read, strict=True):
+            white, left = view.space.whitened(vectors)
+            columns.append(np.where(seen[:, None], view.space.scores(white, left, label), np.nan))
+            if view is self.views[0]:
+                first = white
+            if view is self.views[-1]:
+                made_up = np.where(seen, self.likeness.scores(white, left), np.nan)
+        surprise = np.sum([nats for _, _, nats in read], axis=0)
+        rarity = self.rarity(assemble(columns, made_up, surprise, hardness, self.names), label)
+        phi = np.concatenate([self.levels(rarity), self.fourier(first) - self.fourier_means[label]], axis=1)
+        present = read[0][1]
         phi[~present] = 0.0
         return Rows(label, present, phi, self.strangeness(rarity))
 

@@ -1,8 +1,8 @@
 """Extraction detector: which client's queries look like the theft of the model.
 
 Map side: every query becomes a channel row, and each client's rows are summed exactly. Reduce side: a client's sums are
-compared with the spread of honest clients and with the peers of the same hour, on a schedule of looks whose price is
-paid beforehand, so the chance that an honest client is ever accused stays below the level its budget share allows.
+compared with the spread of honest clients and with the peers of the same hour, on a schedule of looks. Tails are those
+of the worst look of an honest client, so the chance that one is ever accused stays below what its budget share allows.
 """
 
 from __future__ import annotations
@@ -167,7 +167,6 @@ class ExtractionDetector:
             beside = company.during(self._others(peers.running, state.crowd_at_first))
             finding = examine(
                 unpack(state.total, self._labels),
-                state.total_looks,
                 self.baseline,
                 beside,
                 self.baseline.known.get(client),
@@ -177,7 +176,6 @@ class ExtractionDetector:
             beside = company.during(self._others(peers.running, state.crowd_at_block))
             finding = examine(
                 unpack(state.block, self._labels),
-                state.block_looks,
                 self.baseline,
                 beside,
                 self.baseline.known.get(client),
@@ -217,9 +215,7 @@ class ExtractionDetector:
     def _standing(self, client: str, state: ClientState, peers: Peers, company: Company) -> Reading:
         """The reading of a client under alarm between two looks."""
         beside = company.during(self._others(peers.running, state.crowd_at_first))
-        finding = examine(
-            unpack(state.total, self._labels), state.total_looks, self.baseline, beside, self.baseline.known.get(client)
-        )
+        finding = examine(unpack(state.total, self._labels), self.baseline, beside, self.baseline.known.get(client))
         return self._reading(client, state, finding, "since first seen", 2)
 
     def _reading(self, client: str, state: ClientState, finding: Finding, window: str, status: int) -> Reading:

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from detectors.base import Unfit
 from detectors.batch import EventBatch, FloatArray, IntArray
+from detectors.clients.decoys import Stock, decoys, disguised
 from detectors.clients.labels import common_labels, positions, predicted
 from detectors.clients.likeness import Likeness
 from detectors.clients.rings import Code, RingCode, clients_of, fit_rings
 from detectors.clients.space import MIN_CLASS_ROWS, Frame, Space, View, class_means, frame_of
 from detectors.clients.vectors import VectorMap, view_maps
-from detectors.extraction.baseline import Baseline, Honest
+from detectors.extraction.baseline import MIN_QUERIES, Baseline, Honest
 from detectors.extraction.channels import (
     FOURIER,
     Channels,
@@ -39,6 +40,9 @@ MAX_ROWS_OF_CLIENT = 1_000
 GEOMETRY_ROWS = 8_000
 ROWS_PER_AXIS = 10
 MIN_ROWS = 200
+CHANGED_CLIENTS = 150
+MOST_CHANGED = 200
+DECOYS = 4_000
 FOLDS = 4
 
 
@@ -55,7 +59,14 @@ def fit(reference: EventBatch, schema: Schema, seed: int) -> tuple[Channels, Rin
     rng = np.random.default_rng(seed)
     channels, rows = fit_channels(kept, maps, rng)
     code, codes = fit_rings(kept, maps[-1], rows.label, channels.labels, rng)
-    return channels, code, Baseline.fit(*honest(kept, rows, codes, len(channels.labels)), seed=seed)
+    clients, classes = honest(kept, rows, codes, len(channels.labels))
+    return (
+        channels,
+        code,
+        Baseline.fit(
+            clients, changed(kept, rows, codes, channels, seed), made_up(kept, rows, channels, seed), classes, seed
+        ),
+    )
 
 
 def chosen(reference: EventBatch, wide: int) -> IntArray:
@@ -220,13 +231,63 @@ def honest(batch: EventBatch, rows: Rows, codes: FloatArray, n_labels: int) -> t
     """What each client of the reference did, and how often each class was predicted."""
     assert batch.client_id is not None
     new = fresh(rows, codes)
-    rare = np.nan_to_num(rows.strangeness, nan=-1.0)
     clients = []
     for client, index in clients_of(batch.client_id):
         own, c = index[new[index]], codes[index]
-        compared = int((c > Code.EXACT).sum())
-        near = int(((c == Code.NEAREST) | (c == Code.NEAR)).sum())
-        strange = (int((rare[own] >= -np.log(0.01)).sum()), int((rare[own] >= -np.log(0.05)).sum()))
-        near_both = (near, near + int((c == Code.CLOSE).sum()))
-        clients.append(Honest(client, rows.phi[own], strange, len(own), near_both, compared))
+        c = c[c > Code.EXACT]
+        near = np.stack([(c == Code.NEAREST) | (c == Code.NEAR), c <= Code.CLOSE], axis=1)
+        clients.append(Honest(client, rows.phi[own], _rare(rows.strangeness[own]), near))
     return [c for c in clients if c.fresh], np.bincount(rows.label, minlength=n_labels + 1).astype(np.float64)
+
+
+def changed(batch: EventBatch, rows: Rows, codes: FloatArray, channels: Channels, seed: int) -> list[Honest]:
+    """The reference's clients as a device that nobody has yet would show them; what the model answered stays."""
+    assert batch.client_id is not None
+    rng = np.random.default_rng(seed)
+    new, read, hardness = fresh(rows, codes), channels.read(batch), margin(batch)
+    able = [(client, index[new[index]][:MOST_CHANGED]) for client, index in clients_of(batch.client_id)]
+    able = [(client, index) for client, index in able if len(index) >= MIN_QUERIES][:CHANGED_CLIENTS]
+    some = np.arange(0, len(batch), max(1, len(batch) // GEOMETRY_ROWS))
+    stocks = [
+        Stock.of(view.map, vectors[some], rows.label[some], rng)
+        for view, (vectors, _, _) in zip(channels.views, read, strict=True)
+    ]
+    out = []
+    for client, index in able:
+        moved = [
+            (
+                stock.squashed(disguised(stock, stock.loosened(vectors[index]), rng, len(index))),
+                seen[index],
+                nats[index],
+            )
+            for stock, (vectors, seen, nats) in zip(stocks, read, strict=True)
+        ]
+        hard = None if hardness is None else hardness[index]
+        found = channels.rows_of(moved, hard, rows.label[index])
+        out.append(Honest(client, found.phi, _rare(found.strangeness), np.empty((0, 2), dtype=bool)))
+    return out
+
+
+def made_up(batch: EventBatch, rows: Rows, channels: Channels, seed: int) -> FloatArray:
+    """(sorts, d) mean channel row of each sort of made-up query; its class is that of the nearest mean."""
+    rng = np.random.default_rng(seed)
+    read = channels.read(batch)
+    some = np.flatnonzero(rows.present)[:: max(1, int(rows.present.sum()) // GEOMETRY_ROWS)]
+    by_view = [
+        decoys(Stock.of(view.map, vectors[some], rows.label[some], rng), DECOYS, rng)
+        for view, (vectors, _, _) in zip(channels.views, read, strict=True)
+    ]
+    usual = read[-1][2][some]
+    means = []
+    for vectors in zip(*by_view, strict=True):
+        n = len(vectors[0])
+        label = channels.views[-1].space.nearest_class(channels.views[-1].space.whitened(vectors[-1])[0])
+        nats = rng.choice(usual, n)
+        found = channels.rows_of([(v, np.ones(n, dtype=bool), nats) for v in vectors], None, label)
+        means.append(found.phi.mean(axis=0))
+    return np.array(means)
+
+
+def _rare(strangeness: FloatArray) -> NDArray[np.bool_]:
+    nats = np.nan_to_num(strangeness)[:, None]
+    return np.asarray(nats >= -np.log([0.01, 0.05]))

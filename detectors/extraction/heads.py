@@ -15,8 +15,6 @@ from scipy import special
 from detectors.batch import FloatArray
 from detectors.extraction.history import History
 
-BODY = 0.1
-"""Share of honest statistics that the tail model describes."""
 PAST_WEIGHT = 10.0
 """Queries of a client's past that weigh as much as all that is known of its peers."""
 UNEVEN_DRIFT = 0.3
@@ -31,8 +29,6 @@ class Spread:
         centre: (d,) mean of honest clients. axes: (d, d) whitens the scatter of one query. between: (d,) variance of
             client means along the axes, in units of one query's variance.
         sizes, medians: median T² of honest clients by number of queries, for interpolation in ln n.
-        body: T² over its median at the top ``BODY`` share of honest clients; excess, tail: scale and shape of the
-            generalised Pareto distribution beyond it.
     """
 
     centre: FloatArray
@@ -40,9 +36,6 @@ class Spread:
     between: FloatArray
     sizes: FloatArray
     medians: FloatArray
-    body: float
-    excess: float
-    tail: float
 
     def ratio(self, mean: FloatArray, n: float, drift: FloatArray | None = None, own: History | None = None) -> float:
         """T² of a mean row of n fresh queries over the median T² of honest clients of that size.
@@ -52,47 +45,54 @@ class Spread:
         ``drift`` (d,) is how far all clients have moved together: the client is compared with the nearest point of the
         way they went, and honest clients may differ in how far they went along it.
         """
+        residues, between = self._residues(mean, n, drift, own)
+        return min(t_squared(y, between, n) for y in residues) / self.median(n)
+
+    def resemblance(
+        self,
+        made_up: FloatArray,
+        mean: FloatArray,
+        n: float,
+        drift: FloatArray | None = None,
+        own: History | None = None,
+    ) -> float:
+        """How far the mean row lies towards some sort of made-up query, in standard deviations of honest clients.
+
+        A matched filter for each row of ``made_up`` (sorts, d), along the axes; the largest counts.
+        """
+        residues, between = self._residues(mean, n, drift, own)
+        return min(towards(made_up, y, between + 1.0 / max(n, 1.0)) for y in residues)
+
+    def _residues(
+        self, mean: FloatArray, n: float, drift: FloatArray | None, own: History | None
+    ) -> tuple[list[FloatArray], FloatArray]:
+        """The mean row beside its peers, and beside its own past if it has one; and the variances between clients."""
         y = (mean - self.centre) @ self.axes
-        past = None if own is None else self._past(own)
-        if drift is None:
-            return self._nearest(y, past, self.between, n)
-        way = drift @ self.axes
-        between = self.between + UNEVEN_DRIFT * (way * way + float(np.mean(way * way)))
-        y = y - way * along(y, way, between + 1.0 / max(n, 1.0))
-        return self._nearest(y, past, between, n)
+        between = self.between
+        if drift is not None:
+            way = drift @ self.axes
+            between = between + UNEVEN_DRIFT * (way * way + float(np.mean(way * way)))
+            y = y - way * along(y, way, between + 1.0 / max(n, 1.0))
+        return [y] if own is None else [y, y - self._past(own)], between
 
     def _past(self, own: History) -> FloatArray:
         """Where the client's past puts it, shrunk towards its peers."""
         trust = np.maximum(self.between / (self.between + 1.0 / own.fresh), own.fresh / (own.fresh + PAST_WEIGHT))
         return np.asarray(trust * ((own.mean - self.centre) @ self.axes))
 
-    def _nearest(self, y: FloatArray, past: FloatArray | None, between: FloatArray, n: float) -> float:
-        found = t_squared(y, between, n)
-        if past is not None:
-            found = min(found, t_squared(y - past, between, n))
-        return found / self.median(n)
-
     def median(self, n: float) -> float:
         return float(np.interp(np.log(max(n, 1.0)), np.log(self.sizes), self.medians))
-
-    def log_p(self, ratio: float) -> float:
-        """Natural log of the p-value of a ratio: at most ``BODY`` beyond ``body``, 0 below it."""
-        if ratio <= self.body:
-            return 0.0
-        return float(np.log(BODY) - np.log1p(self.tail * (ratio - self.body) / self.excess) / self.tail)
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Honest clients' rates of some event as a Beta distribution: its mean and its concentration a + b.
+    """Ordinary clients' rates of some event as a Beta distribution: its mean and its concentration a + b.
 
-    ``stretch`` in (0, 1] multiplies log p-values: where the rates of honest clients have a thicker tail than any Beta
-    (two sorts of clients, say), it is what makes the thickness that was seen come out as expected.
+    It makes rates of few and of many queries comparable; what the odd ones among honest clients show is for ``Tail``.
     """
 
     mean: float
     concentration: float
-    stretch: float = 1.0
 
     def log_p(self, hits: float, n: float, peers_mean: float = 0.0, own: tuple[float, float] = (0.0, 0.0)) -> float:
         """Natural log of P(at least ``hits`` of ``n``) for an honest client among peers with that mean rate.
@@ -108,13 +108,19 @@ class Rate:
         if own[1] > 0:
             weight = min(1.0, PAST_WEIGHT / concentration)
             found = max(found, beta_binomial_log_sf(hits, n, weight * a + own[0], weight * b + own[1] - own[0]))
-        return found * self.stretch
+        return found
 
 
 def along(y: FloatArray, way: FloatArray, variance: FloatArray) -> float:
     """How far along ``way`` (0 = not at all, 1 = all of it, at most 1.5) the point nearest to ``y`` lies."""
     length = float(np.sum(way * way / variance))
     return float(np.clip(np.sum(y * way / variance) / max(length, 1e-12), 0.0, 1.5))
+
+
+def towards(made_up: FloatArray, y: FloatArray, variance: FloatArray) -> float:
+    """The largest z of ``y`` along the rows of ``made_up``, by the filter that is best for independent coordinates."""
+    size = np.sqrt(np.sum(made_up * made_up / variance, axis=1))
+    return float(np.max((made_up @ (y / variance)) / np.maximum(size, 1e-12), initial=0.0))
 
 
 def t_squared(y: FloatArray, between: FloatArray, n: float) -> float:

@@ -1,8 +1,8 @@
-"""Verdict: three p-values and the price of having looked so often become one number, the evidence.
+"""Verdict: three p-values become one number, the evidence.
 
-A client is looked at many times, by three heads and over two windows. The chance of a false alarm it may use up in its
-whole life is split beforehand: over the heads by ``HEAD_SHARES``, over windows by halves, over looks by ``look_share``,
-which sums to one. Evidence is -ln(p / share), so it may be compared with -ln(alpha) at any time.
+A client is looked at many times and over two windows; its p-values are those of the worst look of its life (``Tail``),
+so looking often costs nothing more. The chance of a false alarm is split over the heads by ``HEAD_SHARES``: evidence
+is -ln(p / share), to be compared with -ln(alpha) at any time.
 
 Two-step rule: a client whose mean behaviour is odd (H1) is only called a thief when strange (H2) or nearly repeated
 (H3) queries agree, and one with strange queries only when another head agrees. H2 or H3 alone must be overwhelming.
@@ -73,27 +73,29 @@ def share_unlike(mean: FloatArray, centre: FloatArray, n: float) -> float:
     return float(((client - peers - 2.0 * error) / (1.0 - peers))[:, :-2].max())
 
 
-def examine(sums: Sums, look: int, baseline: Baseline, company: Company, own: History | None = None) -> Finding:
-    """Look number ``look`` (0, 1, ...) at one window of a client among its peers, and beside its own past."""
+def examine(sums: Sums, baseline: Baseline, company: Company, own: History | None = None) -> Finding:
+    """One look at one window of a client among its peers, and beside its own past."""
     fresh, compared = sums.count("fresh"), sums.count("compared")
     spread = baseline.spread
     drift = company.drift(spread)
     ratio = spread.ratio(sums.mean, fresh, drift, own) / company.inflation(spread, fresh, drift)
     centre = spread.centre if drift is None else spread.centre + drift
-    p1 = spread.log_p(ratio) if fresh >= 10 else 0.0
+    odd, rare, repeated, alike = baseline.tails
+    p1 = odd.log_p(ratio) if fresh >= 10 else 0.0
     peers = (company.rate(("strange_01",), "fresh"), company.rate(("strange_05",), "fresh"))
     near_peers = (company.rate(("near",), "compared"), company.rate(("near", "close"), "compared"))
     near = (sums.count("near"), sums.count("near") + sums.count("close"))
-    p2 = _two(
+    p2 = -min(
         baseline.strange[0].log_p(sums.count("strange_01"), fresh, peers[0], _past(own, "strange", 0)),
         baseline.strange[1].log_p(sums.count("strange_05"), fresh, peers[1], _past(own, "strange", 1)),
     )
-    p3 = _two(
+    p3 = -min(
         baseline.near[0].log_p(near[0], compared, near_peers[0], _past(own, "near", 0)),
         baseline.near[1].log_p(near[1], compared, near_peers[1], _past(own, "near", 1)),
     )
-    share = np.log(2.0 / look_share(look)) - np.log(HEAD_SHARES)
-    e1, e2, e3 = (float(-p - s) for p, s in zip((p1, p2, p3), share, strict=True))
+    filtered = spread.resemblance(baseline.made_up, sums.mean, fresh, drift, own) if fresh >= 10 else 0.0
+    p2, p3 = _two(rare.log_p(p2), alike.log_p(filtered)), repeated.log_p(p3)
+    e1, e2, e3 = (float(-p + np.log(share)) for p, share in zip((p1, p2, p3), HEAD_SHARES, strict=True))
     strange, seen_near = sums.share("strange_01", "fresh"), near[0] / max(1.0, compared)
     strange_peers, usual_near = max(peers[0], baseline.strange[0].mean), max(near_peers[0], baseline.near[0].mean)
     unlike = share_unlike(sums.mean, centre, fresh) if fresh >= 10 else 0.0
@@ -107,8 +109,9 @@ def examine(sums: Sums, look: int, baseline: Baseline, company: Company, own: Hi
         e3 / OVERWHELMING_DISCOUNT if seen_near - usual_near >= OVERWHELMING_EFFECT else 0.0,
     ]
     stolen = 0.0 if company.is_thin else max(routes)
-    odd = max(e1, *routes)
-    return Finding(sums, (p1, p2, p3), odd, stolen, strange, strange_peers, seen_near, usual_near, unlike, centre)
+    return Finding(
+        sums, (p1, p2, p3), max(e1, *routes), stolen, strange, strange_peers, seen_near, usual_near, unlike, centre
+    )
 
 
 def _agreed(evidence: float, second: float) -> float:
@@ -124,11 +127,6 @@ def _past(own: History | None, what: Literal["strange", "near"], level: int) -> 
     return (own.strange[level], own.fresh) if what == "strange" else (own.near[level], own.compared)
 
 
-def look_share(look: int) -> float:
-    """Part of a window's false alarms that look number ``look`` may use: a tenth each at first, then ever less."""
-    return 0.1 if look < 6 else 0.4 / ((look - 5) * (look - 4))
-
-
 def _two(first: float, second: float) -> float:
-    """Log p-value of the better of two looks at the same queries."""
+    """Log p-value of the better of two answers to the same question."""
     return min(0.0, min(first, second) + float(np.log(2.0)))

@@ -1,0 +1,81 @@
+"""Tails: what a client's worst look is worth as a p-value, by the worst looks of honest clients.
+
+A client is looked at many times, so the figure that is calibrated is the largest of all its looks: one price for any
+number of them. Up to the oddest honest clients the p-value is a rank; beyond them a Pareto tail (Hill 1975) goes on,
+its scale enlarged for how few they are. Made-up clients, with a device nobody has yet, count among the honest as a few
+do, so that a sort of client the reference does not know is no thief.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from detectors.batch import FloatArray
+
+SHARE_BEYOND = 0.06
+"""Share of honest clients, the oddest, that the Pareto tail is learned from."""
+UNSHOWN = 3.0
+"""Honest clients of sorts that the reference does not show: what any number without one leaves open (rule of three)."""
+LEAST_SCALE = 0.12
+"""Of the tail in logarithms: no reference shows less."""
+MOST_SCALE = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """The distribution of the largest look of an honest client, for large values.
+
+    Attributes:
+        middle: value up to which nothing is said. beyond: value that the share ``share`` of honest clients exceeds.
+        scale: mean of ln(value / beyond) among those.
+    """
+
+    middle: float
+    beyond: float
+    share: float
+    scale: float
+
+    @classmethod
+    def fit(cls, largest: Sequence[float], made_up: Sequence[float] = ()) -> Self:
+        """From the largest looks of honest clients, and of made-up ones."""
+        values = np.concatenate([np.asarray(largest, dtype=np.float64), np.asarray(made_up, dtype=np.float64)])
+        if not len(largest):
+            return cls(1.0, 3.0, 0.1, MOST_SCALE)
+        weight = np.ones(len(values))
+        if len(made_up):
+            weight[len(largest) :] = UNSHOWN / len(made_up)
+        values = np.maximum(values, 1e-6)
+        order = np.argsort(-values)
+        values, weight = values[order], weight[order]
+        whole = float(weight.sum()) + 1.0
+        above = (np.cumsum(weight) + 1.0) / whole
+        share = max(SHARE_BEYOND, 4.0 / whole)
+        last = int(np.clip(np.searchsorted(above, share), 2, max(2, len(values) // 2)))
+        beyond = float(values[min(last, len(values) - 1)])
+        excess = np.log(values[:last] / beyond) if last <= len(values) else np.zeros(1)
+        mean = float(np.average(excess, weights=weight[:last])) if len(excess) else MOST_SCALE
+        caution = 1.0 + 1.0 / np.sqrt(max(1.0, min(len(excess), float(weight[:last].sum()) * 4.0)))
+        middle = float(values[np.searchsorted(above, 0.5, side="left").clip(0, len(values) - 1)])
+        found = float(np.clip(mean * caution, LEAST_SCALE, MOST_SCALE))
+        return cls(min(middle, 0.99 * beyond), beyond, float(above[min(last, len(above) - 1)]), found)
+
+    def log_p(self, value: float) -> float:
+        """Natural log of the chance that an honest client's largest look is at least ``value``."""
+        if value <= self.middle:
+            return 0.0
+        if value <= self.beyond:
+            part = np.log(value / self.middle) / np.log(self.beyond / self.middle)
+            return float(np.log(0.5) + part * (np.log(self.share) - np.log(0.5)))
+        return float(np.log(self.share) - np.log(value / self.beyond) / self.scale)
+
+    def to_row(self) -> FloatArray:
+        return np.array([self.middle, self.beyond, self.share, self.scale])
+
+    @classmethod
+    def of_row(cls, row: FloatArray) -> Self:
+        middle, beyond, share, scale = row.tolist()
+        return cls(middle, beyond, share, scale)
