@@ -37,7 +37,7 @@ def checks(n: int) -> Rows:
 
 @dataclass(frozen=True)
 class Prada:
-    """Juuti et al. (2019), algorithm 1: 1 - Shapiro-Wilk's W of least distances to the growing set of the same class."""
+    """Juuti et al. (2019), algorithm 1: 1 - Shapiro-Wilk's W of least distances to the growing set of a class."""
 
     world: World
     name: str = "PRADA"
