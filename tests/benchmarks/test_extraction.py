@@ -205,8 +205,8 @@ def test_the_supervised_reference_tells_noise_from_ordinary_queries(world: World
 
     clients = [matrix(honest.ordinary(world, np.random.default_rng(i), 60)) for i in range(8)]
     told = supervised.Told.on(clients, matrix(world.uniform(rng, 300)))
-    attack = supervised.scores_of(told.model, matrix(world.uniform(rng, 100)))
-    usual = supervised.scores_of(told.model, matrix(ordinary(world, 100)))
+    attack = told.scores(matrix(world.uniform(rng, 100)))
+    usual = told.scores(matrix(ordinary(world, 100)))
     assert np.median(attack) > 2.0 > -2.0 > np.median(usual)
     assert (told.paths(attack, 1.0)[:, -1] > told.paths(usual, 1.0)[:, -1] + 3.0).all()
 

@@ -61,6 +61,7 @@ class Told:
     """A classifier for one attack at one visibility, and how its mean score varies among honest clients."""
 
     model: HistGradientBoostingClassifier
+    prior: float
     centre: float
     between: float
     within: float
@@ -71,16 +72,19 @@ class Told:
         learn, spread = honest[::2], honest[1::2]
         rows = np.concatenate([*(h[:MOST_ROWS_A_CLIENT] for h in learn), attack])
         truth = np.arange(len(rows)) >= len(rows) - len(attack)
-        model = HistGradientBoostingClassifier(
-            max_iter=40, max_leaf_nodes=15, learning_rate=0.25, class_weight="balanced", random_state=0
-        )
+        model = HistGradientBoostingClassifier(max_iter=40, max_leaf_nodes=15, learning_rate=0.25, random_state=0)
         model.fit(rows, truth)
-        whole = scores_of(model, np.concatenate(spread))
+        prior = float(np.log(truth.sum() / (~truth).sum()))
+        whole = _log_odds(model, prior, np.concatenate(spread))
         scores = np.split(whole, np.cumsum([len(h) for h in spread])[:-1])
         means = np.array([s.mean() for s in scores])
         within = float(np.mean([s.var() for s in scores]))
         noise = float(np.mean([within / len(s) for s in scores]))
-        return cls(model, float(means.mean()), max(float(means.var()) - noise, 0.02), within)
+        return cls(model, prior, float(means.mean()), max(float(means.var()) - noise, 0.02), within)
+
+    def scores(self, rows: Rows) -> Rows:
+        """(n,) log odds that a query is an attack, at even odds beforehand."""
+        return _log_odds(self.model, self.prior, rows)
 
     def paths(self, scores: Rows, share: float) -> Rows:
         """(2, k) both statistics after each check of one client's scores, in the order of ``STATISTICS``."""
@@ -91,9 +95,8 @@ class Told:
         return np.stack([ratio, np.where(counts >= min(LEAST, len(scores)), z, -np.inf)])
 
 
-def scores_of(model: HistGradientBoostingClassifier, rows: Rows) -> Rows:
-    """(n,) log odds that a query is an attack, at even odds beforehand."""
-    return np.asarray(np.clip(model.decision_function(rows), -_CLIP, _CLIP))
+def _log_odds(model: HistGradientBoostingClassifier, prior: float, rows: Rows) -> Rows:
+    return np.asarray(np.clip(model.decision_function(rows) - prior, -_CLIP, _CLIP))
 
 
 @dataclass(frozen=True, eq=False)
