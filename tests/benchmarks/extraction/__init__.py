@@ -5,10 +5,13 @@
     python -m tests.benchmarks.extraction --worlds digits --visibilities scores --attacks "jbda .1" uniform \\
         --shares 1 .25 --honest 600 --thieves 8 --sections honest found [--full]
 
-worlds.py, images.py, flights.py   the models and who asks them; honest.py the sorts of honest client
-attacks.py, surrogate.py           thieves; traffic.py: streams, and what the detector makes of them
-rates.py                           ours: honest clients accused, thieves found
-measure.py                         one world from reference to figures; plan.py, figures.py: sizes and intervals
+worlds.py, images.py, flights.py    the models and who asks them; honest.py: the sorts of honest client
+attacks.py, surrogate.py, sybil.py  thieves, their copies, and thieves behind many accounts
+traffic.py, rates.py                streams; what the detector makes of them: honest clients accused, thieves found
+baselines.py, supervised.py         PRADA, SEAT, MMD, HODA; a classifier that was told which queries are attacks
+compare.py                          all of them at the share of honest clients that ours accuses
+evasion.py, cost.py                 walks along the answers; time and bytes
+measure.py, tables.py               one world from reference to figures and goals; plan.py, figures.py: sizes, intervals
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from tests.benchmarks.extraction.figures import Section
 from tests.benchmarks.extraction.measure import SECTIONS, measure
 from tests.benchmarks.extraction.plan import FULL, QUICK, Plan
+from tests.benchmarks.extraction.tables import whole_section
 from tests.benchmarks.report import Report
 
 __all__ = ["run", "run_plan"]
@@ -42,5 +46,6 @@ def run_plan(plan: Plan, sections: tuple[str, ...], seed: int) -> Report:
             done = job.result()
             print(Report("extraction, so far", done.figures, done.goals).to_text(), file=sys.stderr, flush=True)
     whole = sum((job.result() for job in running), Section())
+    whole += whole_section(whole.figures)
     whole.figures["seconds for all of this"] = time.perf_counter() - began
     return Report("extraction", whole.figures, whole.goals)

@@ -23,7 +23,7 @@ _NONE = -np.inf
 
 
 class Baseline(Protocol):
-    """One detector; ``path`` gives its statistic after each of the first ``counts`` (k,) of a client's rows."""
+    """One detector; ``path`` (k,) is its statistic once a client has sent ``counts`` (k,) of its rows."""
 
     name: str
 
@@ -37,7 +37,7 @@ def checks(n: int) -> Rows:
 
 @dataclass(frozen=True)
 class Prada:
-    """Juuti et al. (2019), algorithm 1: 1 - Shapiro-Wilk's W of least distances to the growing set of the same class."""
+    """Juuti et al. (2019), algorithm 1: 1 - Shapiro-Wilk's W of least distances to the growing set of a class."""
 
     world: World
     name: str = "PRADA"
@@ -80,10 +80,10 @@ def _growing_set_gaps(vectors: Rows, label: Rows) -> tuple[Rows, Rows]:
 
 @dataclass(frozen=True, eq=False)
 class Seat:
-    """After Zhang et al. (2021): of the last ``WINDOW`` queries, those similar to an earlier one of the client.
+    """After Zhang et al. (2021): how many of the last ``WINDOW`` queries are similar to an earlier one.
 
-    Their encoder is a network trained so that an adversarially perturbed input stays near its original; here it is the
-    linear map that does this best: leading generalised eigenvectors of the scatter of inputs over that of perturbations.
+    Their encoder is a network trained so that an adversarially perturbed input stays near its original; here it is
+    the linear map that does so best: generalised eigenvectors of the scatter of inputs over that of perturbations.
     """
 
     world: World
@@ -114,7 +114,7 @@ class Seat:
 
 @dataclass(frozen=True, eq=False)
 class Mmd:
-    """After VarDetect (Pal et al. 2021): squared maximum mean discrepancy of the last ``WINDOW`` queries to ordinary ones.
+    """After VarDetect (Pal et al. 2021): maximum mean discrepancy of the last ``WINDOW`` queries to ordinary ones.
 
     The latent space is that of principal components (theirs: a variational autoencoder), the kernel Gaussian at the
     median distance, by random Fourier features.
@@ -149,7 +149,7 @@ class Mmd:
 
 @dataclass(frozen=True, eq=False)
 class Hoda:
-    """Sadeghzadeh et al. (2021): Pearson distance of the histogram of hardness of the last ``WINDOW`` queries to that of
+    """Sadeghzadeh et al. (2021): Pearson distance between histograms of hardness, of the last ``WINDOW`` queries and of
     ordinary ones; hardness is the training stage at which the model settled on its answer.
     """
 

@@ -11,7 +11,7 @@ from tests.benchmarks.extraction import honest, rates
 from tests.benchmarks.extraction.attacks import QUERIES
 from tests.benchmarks.extraction.baselines import Baseline, all_baselines, checks
 from tests.benchmarks.extraction.plan import MAIN, Plan
-from tests.benchmarks.extraction.supervised import STATISTICS, Reference, scores_of
+from tests.benchmarks.extraction.supervised import STATISTICS, Reference
 from tests.benchmarks.extraction.traffic import NEVER, Traffic
 from tests.benchmarks.extraction.worlds import Rows, World
 
@@ -74,7 +74,7 @@ class Others:
             matrix = self.reference.features.matrix(traffic.rows, traffic.answers, visibility)
             for attack in self.plan.attacks:
                 told = self.reference.told[visibility, attack]
-                scores = scores_of(told.model, matrix)
+                scores = told.scores(matrix)
                 for index in own:
                     for share in self.plan.shares:
                         best = told.paths(scores[index], share).max(axis=1, initial=-np.inf)
@@ -90,7 +90,7 @@ class Others:
         for visibility in visibilities:
             told = self.reference.told[visibility, attack]
             matrix = self.reference.features.matrix(traffic.rows, traffic.answers, visibility)
-            paths = told.paths(scores_of(told.model, matrix), share)
+            paths = told.paths(told.scores(matrix), share)
             for name, path in zip(STATISTICS, paths, strict=True):
                 board = self._board(visibility, name, attack, share)
                 board.thieves.setdefault((attack, share), []).append(path)

@@ -48,7 +48,8 @@ def section(world: World, plan: Plan, seed: int) -> Section:
         within.append(Share.of(when <= QUERIES for when, _ in results))
         out.figures[f"{world.name}, evasion: {name}"] = (
             f"before it succeeds {before[-1].value:.2f}, within 250 {within[-1].value:.2f}, "
-            f"succeeds in {np.mean([won is not None for _, won in results]):.2f}, n {len(results)}"
+            f"succeeds in {np.mean([won is not None for _, won in results]):.2f}, "
+            f"after {np.median([won or np.inf for _, won in results]):.0f} queries, n {len(results)}"
         )
     out.at_least(f"{world.name}, evasion: found before success", pooled(before).value, 0.9)
     out.at_least(f"{world.name}, evasion: found within 250 queries", pooled(within).value, 1.0)

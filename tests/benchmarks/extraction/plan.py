@@ -26,7 +26,8 @@ class Plan:
         reference: clients in a reference; references: independent references a world, each with its part of the rest.
         crowd: honest clients a deployment; beside: honest clients among whom a thief is judged.
         learning: honest clients and thieves an attack that the supervised reference and the baselines learn from.
-        campaigns: Sybil campaigns an attack.
+        campaigned, campaigns: attacks split over Sybil accounts, and campaigns of each.
+        walks: evasion walks of each kind.
     """
 
     worlds: tuple[str, ...]
@@ -42,6 +43,7 @@ class Plan:
     crowd: int = 100
     beside: int = 40
     learning: tuple[int, int] = (120, 6)
+    campaigned: tuple[str, ...] = ("knockoff random", "grid", "near domain", "shuffled", "jbda .1")
     campaigns: int = 4
     walks: int = 10
 
@@ -62,6 +64,7 @@ QUICK = Plan(
     references=1,
     beside=30,
     learning=(40, 3),
+    campaigned=("knockoff random", "jbda .1"),
     campaigns=1,
     walks=2,
 )

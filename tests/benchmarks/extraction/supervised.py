@@ -18,13 +18,14 @@ from tests.benchmarks.extraction.traffic import Traffic
 from tests.benchmarks.extraction.worlds import Answers, Rows, World
 
 STATISTICS = ("likelihood ratio", "mean score")
-MOST_ROWS_A_CLIENT = 80
+MOST_ROWS_A_CLIENT = 60
+COMPONENTS = 24
 _CLIP = 6.0
 
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """What the log shows of a query at a visibility; wide rows as principal components and what they leave out."""
+    """What the log shows of a query at a visibility; an image as principal components and what they leave out."""
 
     world: World
     mean: Rows
@@ -34,10 +35,10 @@ class Features:
     def on(cls, world: World, ordinary: Rows) -> Features:
         x = world.vectors(ordinary)
         mean = x.mean(axis=0)
-        if x.shape[1] <= 120:
+        if world.categories:
             return cls(world, mean, np.empty((x.shape[1], 0)))
         _, _, axes = np.linalg.svd(x - mean, full_matrices=False)
-        return cls(world, mean, axes[:40].T)
+        return cls(world, mean, axes[:COMPONENTS].T)
 
     def matrix(self, rows: Rows, answers: Answers, visibility: str) -> Rows:
         centred = self.world.vectors(rows) - self.mean
@@ -60,6 +61,7 @@ class Told:
     """A classifier for one attack at one visibility, and how its mean score varies among honest clients."""
 
     model: HistGradientBoostingClassifier
+    prior: float
     centre: float
     between: float
     within: float
@@ -70,14 +72,19 @@ class Told:
         learn, spread = honest[::2], honest[1::2]
         rows = np.concatenate([*(h[:MOST_ROWS_A_CLIENT] for h in learn), attack])
         truth = np.arange(len(rows)) >= len(rows) - len(attack)
-        model = HistGradientBoostingClassifier(max_iter=50, learning_rate=0.2, class_weight="balanced", random_state=0)
+        model = HistGradientBoostingClassifier(max_iter=40, max_leaf_nodes=15, learning_rate=0.25, random_state=0)
         model.fit(rows, truth)
-        whole = scores_of(model, np.concatenate(spread))
+        prior = float(np.log(truth.sum() / (~truth).sum()))
+        whole = _log_odds(model, prior, np.concatenate(spread))
         scores = np.split(whole, np.cumsum([len(h) for h in spread])[:-1])
         means = np.array([s.mean() for s in scores])
         within = float(np.mean([s.var() for s in scores]))
         noise = float(np.mean([within / len(s) for s in scores]))
-        return cls(model, float(means.mean()), max(float(means.var()) - noise, 0.02), within)
+        return cls(model, prior, float(means.mean()), max(float(means.var()) - noise, 0.02), within)
+
+    def scores(self, rows: Rows) -> Rows:
+        """(n,) log odds that a query is an attack, at even odds beforehand."""
+        return _log_odds(self.model, self.prior, rows)
 
     def paths(self, scores: Rows, share: float) -> Rows:
         """(2, k) both statistics after each check of one client's scores, in the order of ``STATISTICS``."""
@@ -88,9 +95,8 @@ class Told:
         return np.stack([ratio, np.where(counts >= min(LEAST, len(scores)), z, -np.inf)])
 
 
-def scores_of(model: HistGradientBoostingClassifier, rows: Rows) -> Rows:
-    """(n,) log odds that a query is an attack, at even odds beforehand."""
-    return np.asarray(np.clip(model.decision_function(rows), -_CLIP, _CLIP))
+def _log_odds(model: HistGradientBoostingClassifier, prior: float, rows: Rows) -> Rows:
+    return np.asarray(np.clip(model.decision_function(rows) - prior, -_CLIP, _CLIP))
 
 
 @dataclass(frozen=True, eq=False)

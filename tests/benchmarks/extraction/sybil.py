@@ -15,7 +15,6 @@ from tests.benchmarks.extraction.traffic import PANES, Named, Stream, Traffic, W
 from tests.benchmarks.extraction.worlds import World
 
 ACCOUNTS, EACH, SHARE = 25, 20, 0.5
-CAMPAIGNS = ("knockoff random", "grid", "near domain", "shuffled", "jbda .1")
 GOALS = {"far": 0.9, "near": 0.5}
 PURE = 0.5
 """Least share of a group's members that are the thief's, for the group to count as found."""
@@ -69,7 +68,7 @@ def section(deployments: list[Deployment], plan: Plan, seed: int) -> Section:
     world = deployments[0].world
     visibility = MAIN if MAIN in deployments[0].watches else next(iter(deployments[0].watches))
     rows: list[Campaign] = []
-    for attack in CAMPAIGNS:
+    for attack in plan.campaigned:
         for i in range(plan.campaigns):
             watch = deployments[i % len(deployments)].watches[visibility]
             rows.append(campaign(world, watch, attack, plan.crowd, (seed, i, 31)))

@@ -13,6 +13,7 @@ from tests.benchmarks.extraction.rates import Accused, Found
 from tests.benchmarks.extraction.worlds import World
 
 HONEST_GOAL = 1.5e-3
+ENOUGH_CLIENTS = 1_500
 FAR_GOALS = {1.0: 1.0, 0.5: 1.0, 0.25: 0.95, 0.1: 0.8}
 EARLY_GOAL = 0.9
 COPY_GOAL = 0.6
@@ -34,7 +35,16 @@ def honest_section(world: World, accused: Accused) -> Section:
                 out.figures[f"{head} accused, {sort}"] = share
     whole = pooled(accused.share(v) for v in visibilities)
     out.figures[f"{world.name}: honest clients accused, all visibilities"] = whole
-    out.at_most(f"{world.name}: honest clients accused, all visibilities", whole.value, HONEST_GOAL)
+    return out + honest_goal(f"{world.name}: honest clients accused, all visibilities", whole)
+
+
+def honest_goal(name: str, share: Share) -> Section:
+    """The rate against the goal; of few clients, the lower limit of the rate: one of a hundred proves nothing."""
+    out = Section()
+    if share.n >= ENOUGH_CLIENTS:
+        out.at_most(name, share.value, HONEST_GOAL)
+    else:
+        out.at_most(f"{name}, lower limit", share.low, HONEST_GOAL)
     return out
 
 
@@ -118,19 +128,41 @@ def others_section(others: Others, found: list[Found], rate: float) -> Section:
 
 
 def _supervised(others: Others, ours: dict[tuple[str, str, float], Share], rate: float) -> Section:
-    """Ours beside who was told; the goal is met where no cell of a family falls behind by a thief or more."""
+    """Ours beside who was told, a line a cell and a sum a family; the goal is that no cell falls behind."""
     out = Section()
-    for visibility in dict.fromkeys(v for v, _, _ in ours):
-        behind: dict[str, list[float]] = {}
-        for (v, attack, share), mine in ours.items():
-            if v != visibility:
-                continue
-            told = Share.of(others.supervised_found(v, (attack, share), rate) <= QUERIES)
-            head = f"{others.world.name}, {v}: {attack} {share:.0%}, ours beside supervised"
-            out.figures[head] = f"{mine.value:.2f} beside {told.value:.2f}"
-            behind.setdefault(ATTACKS[attack].family, []).append(mine.value - told.value)
-        for family in SUPERVISED_FAMILIES:
-            if family in behind:
-                name = f"{others.world.name}, {visibility}: {family}, worst cell, ours less supervised"
-                out.at_least(name, min(behind[family]), 0.0)
+    beside: dict[tuple[str, str], list[tuple[Share, Share]]] = {}
+    for (visibility, attack, share), mine in ours.items():
+        told = Share.of(others.supervised_found(visibility, (attack, share), rate) <= QUERIES)
+        head = f"{others.world.name}, {visibility}: {attack} {share:.0%}, ours beside supervised"
+        out.figures[head] = f"{mine.value:.2f} beside {told.value:.2f}"
+        beside.setdefault((visibility, ATTACKS[attack].family), []).append((mine, told))
+    for (visibility, family), pairs in beside.items():
+        head = f"{others.world.name}, {visibility}: {family}"
+        mine, told = (pooled(side) for side in zip(*pairs, strict=True))
+        out.figures[f"{head}, all cells, ours beside supervised"] = f"{mine.value:.3f} beside {told.value:.3f}"
+        if family in SUPERVISED_FAMILIES:
+            worst = min(a.value - b.value for a, b in pairs)
+            out.at_least(f"{head}, worst cell, ours less supervised", worst, 0.0)
+    return out
+
+
+def whole_section(figures: dict[str, object]) -> Section:
+    """All worlds together: honest clients at the main visibility, and all cells beside the best baseline."""
+    out = Section()
+    honest_ = [
+        v for k, v in figures.items() if k.endswith(f", {MAIN}: honest clients accused") and isinstance(v, Share)
+    ]
+    if honest_:
+        out.figures["all worlds: honest clients accused"] = pooled(honest_)
+        out += honest_goal("all worlds: honest clients accused", pooled(honest_))
+    found: dict[str, list[Share]] = {}
+    for key, value in figures.items():
+        if ": found by " in key and isinstance(value, Share):
+            found.setdefault(key.split(": found by ")[1].removesuffix(", all cells"), []).append(value)
+    totals = {name: pooled(shares) for name, shares in found.items()}
+    ours = totals.pop("ours", None)
+    if ours is not None and totals:
+        best = max(totals, key=lambda name: totals[name].k)
+        out.figures |= {f"all worlds: found by {name}": share for name, share in {"ours": ours, **totals}.items()}
+        out.at_least(f"all worlds: ours over the best baseline ({best})", ours.k / max(1, totals[best].k), RATIO_GOAL)
     return out

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,6 @@ from detectors.batch import EventBatch
 from detectors.budget import AlarmBudget
 from detectors.extraction.detector import ExtractionDetector
 from detectors.schema import infer_schema
-from detectors.sketch import Sketch
 from tests.benchmarks.extraction.worlds import Answers, Rows, World
 
 PANES = 20
@@ -143,10 +142,3 @@ def play(detector: Any, panes: Iterable[Pane], until: str | None = None) -> Name
         if until in named.alarm:
             break
     return named
-
-
-def only(pane: Pane, clients: Mapping[str, Any] | Sequence[str]) -> Pane:
-    """The pane as if these clients alone had asked; sums that are not by client stay as they are."""
-    wanted = set(clients)
-    keyed = {g: {k: v for k, v in keys.items() if k in wanted} for g, keys in pane.sketch.keyed.items()}
-    return Pane(pane.start, pane.width_s, pane.n_events, Sketch(dict(pane.sketch.totals), keyed))

@@ -37,7 +37,7 @@ class Answers:
 
 
 class World(ABC):
-    """See the module's text; ``pool`` (m, p) are ordinary rows that the model was not trained on, with their classes."""
+    """See the module's text; ``pool`` (m, p) are ordinary rows the model did not learn from, with their classes."""
 
     name: ClassVar[str]
     columns: tuple[str, ...]
