@@ -50,7 +50,8 @@ class Accounts:
             return cls.empty(width)
         names = unpack_text(arrays["names"])
         looked_at, since = arrays["clock"].tolist()
-        return cls(names, arrays["sums"].astype(np.float64), *arrays["times"], looked_at, since)
+        first_at, seen_at = arrays["times"]
+        return cls(names, arrays["sums"].astype(np.float64), first_at, seen_at, looked_at, since)
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
         return {
@@ -63,9 +64,7 @@ class Accounts:
     def __len__(self) -> int:
         return len(self.names)
 
-    def met(
-        self, clients: Mapping[str, IntArray], first_at: Mapping[str, float], n_labels: int, at: float
-    ) -> Accounts:
+    def met(self, clients: Mapping[str, IntArray], first_at: Mapping[str, float], n_labels: int, at: float) -> Accounts:
         """The table after a pane in which each of ``clients`` (without an alarm) added its sums."""
         place = {name: i for i, name in enumerate(self.names)}
         new = sorted(client for client in clients if client not in place)
@@ -82,7 +81,11 @@ class Accounts:
         since = self.since + float(sum(added[_FRESH] for added in clients.values()))
         looked_at = at if self.looked_at == -np.inf else self.looked_at
         met = Accounts(tuple(names), sums, first, seen, looked_at, since)
-        return met if len(names) <= MAX_ACCOUNTS else met.take(np.sort(np.lexsort((names, -seen))[:MAX_ACCOUNTS]))
+        return (
+            met
+            if len(names) <= MAX_ACCOUNTS
+            else met.take(np.sort(np.lexsort((np.array(names), -seen))[:MAX_ACCOUNTS]))
+        )
 
     def take(self, index: IntArray) -> Accounts:
         """The rows at ``index``."""

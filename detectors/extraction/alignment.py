@@ -42,7 +42,7 @@ class Alignment:
         crowd: accounts in each round of the calibration.
         usual: median length of an account's deviation in those rounds.
         tail: (sizes, 2) level that the largest agreement reaches in a tenth of the rounds, and the mean excess over it;
-            NaN for sizes too large for that crowd.
+            infinite for sizes too large for that crowd.
         growth: (sizes, crowds) how much larger the largest agreement is among more accounts.
     """
 
@@ -63,10 +63,7 @@ class Alignment:
         rounds = [draw(rng.permutation(len(able))[:crowd]) for _ in range(ROUNDS)]
         usual = float(np.median([np.median(np.linalg.norm(z, axis=1)) for z in rounds]))
         largest = np.array([agreements(quietened(z, usual))[0].max(axis=0) for z in rounds])
-        body = np.quantile(largest, 1.0 - BODY, axis=0)
-        over = [largest[largest[:, j] > body[j], j] - body[j] for j in range(len(SIZES))]
-        excess = [float(o.mean() * (1.0 + 1.0 / np.sqrt(len(o)))) if len(o) else np.nan for o in over]
-        tail = np.stack([np.maximum(body, 1.0), np.maximum(excess, 0.05 * np.maximum(body, 1.0))], axis=1)
+        tail = np.array([_tail(column) for column in largest.T])
         return cls(crowd, usual, tail, _growth(draw, len(able), crowd, usual, rng))
 
     def log_p(self, largest: FloatArray, n_accounts: int) -> FloatArray:
@@ -74,9 +71,9 @@ class Alignment:
         at = np.log(np.maximum(n_accounts, self.crowd))
         grown = np.array([np.interp(at, np.log(np.maximum(_CROWDS, self.crowd)), row) for row in self.growth])
         body, excess = self.tail[:, 0] * grown, self.tail[:, 1] * grown
-        beyond = np.maximum(largest - body, 0.0)
+        beyond = np.maximum(np.nan_to_num(largest) - body, 0.0)
         log_p = np.log(BODY) - np.log1p(_TAIL * beyond / excess) / _TAIL
-        return np.where(np.isnan(largest) | np.isnan(body) | (largest <= body), 0.0, log_p)
+        return np.where(np.isnan(largest) | (largest <= body), 0.0, log_p)
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
         return {"shape": np.array([self.crowd, self.usual]), "tail": self.tail, "growth": self.growth}
@@ -96,7 +93,9 @@ def deviations(means: FloatArray, n: FloatArray, spread: Spread) -> FloatArray:
     """
     y = (means - spread.centre) @ spread.axes
     way = np.median(y, axis=0)
-    variance = spread.between + UNEVEN_DRIFT * (way * way + float(np.mean(way * way))) + 1.0 / np.maximum(n, 1.0)[:, None]
+    variance = (
+        spread.between + UNEVEN_DRIFT * (way * way + float(np.mean(way * way))) + 1.0 / np.maximum(n, 1.0)[:, None]
+    )
     length = np.sum(way * way / variance, axis=1)
     followed = np.clip(np.sum(y * way / variance, axis=1) / np.maximum(length, 1e-12), 0.0, 1.5)
     return np.asarray((y - followed[:, None] * way) / np.sqrt(variance))
@@ -111,7 +110,7 @@ def quietened(z: FloatArray, usual: float) -> FloatArray:
 
 
 def agreements(z: FloatArray) -> tuple[FloatArray, IntArray]:
-    """(k, sizes) agreement of each account's group, NaN for sizes over half the crowd; (k, m) its nearest, itself first.
+    """(k, sizes) agreement of each account's group, NaN for too large sizes; (k, m) its nearest, itself first.
 
     Agreement is the mean over members of the inner products with the others. Cost: k² d.
     """
@@ -128,7 +127,7 @@ def agreements(z: FloatArray) -> tuple[FloatArray, IntArray]:
     for j, size in enumerate(SIZES):
         if 2 * size <= k:
             group = near[:, :size]
-            total = sum(z[group[:, i]] for i in range(size))
+            total = np.sum([z[group[:, i]] for i in range(size)], axis=0)
             found = (np.sum(total * total, axis=1) - square[group].sum(axis=1)) / size
             out[:, j] = found / _breadth(z, total, group)
     return out, near.astype(np.int64)
@@ -169,6 +168,16 @@ def _honest_deviations(projected: Sequence[FloatArray], rng: np.random.Generator
     return draw
 
 
+def _tail(largest: FloatArray) -> tuple[float, float]:
+    """Level and mean excess over the top ``BODY`` share, enlarged for what few rounds cannot show."""
+    if np.isnan(largest).any():
+        return np.inf, 1.0
+    body = max(float(np.quantile(largest, 1.0 - BODY)), 1.0)
+    over = largest[largest > body] - body
+    excess = float(over.mean() * (1.0 + 1.0 / np.sqrt(len(over)))) if len(over) else 0.0
+    return body, max(excess, 0.05 * body)
+
+
 def _growth(draw: Draw, n_clients: int, crowd: int, usual: float, rng: np.random.Generator) -> FloatArray:
     """(sizes, crowds) largest agreement among that many accounts over that among ``crowd``.
 
@@ -180,11 +189,12 @@ def _growth(draw: Draw, n_clients: int, crowd: int, usual: float, rng: np.random
         parts = np.stack([draw(rng.integers(n_clients, size=n)) for _ in range(_BLENDED)])
         weight = rng.standard_normal((_BLENDED, n, 1))
         mixed = np.sum(np.abs(weight) / np.linalg.norm(weight, axis=0) * parts, axis=0)
-        return agreements(quietened(mixed, usual))[0].max(axis=0)
+        return np.asarray(agreements(quietened(mixed, usual))[0].max(axis=0))
 
     base = np.mean([blend(crowd) for _ in range(16)], axis=0)
     out = np.ones((len(SIZES), len(_CROWDS)))
     for i, n in enumerate(_CROWDS):
         if n > crowd:
-            out[:, i] = np.maximum(np.mean([blend(n) for _ in range(8 if n < 400 else 2)], axis=0) / base, 1.0)
+            found = np.mean([blend(n) for _ in range(8 if n < 400 else 3)], axis=0)
+            out[:, i] = np.where(np.isnan(base), 1.0, np.maximum(found / base, 1.0))
     return out

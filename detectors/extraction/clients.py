@@ -18,6 +18,8 @@ from detectors.extraction.layout import COUNTS
 
 FIRST_LOOK = 25
 LONGEST_BLOCK = 200
+NEVER = 32
+"""As many looks as these: the next doubling is out of reach."""
 _NEW = [COUNTS.index(name) for name in ("exact", "unseen")]
 
 
@@ -51,6 +53,11 @@ class ClientState:
     def new(cls, crowd: IntArray, at: float) -> Self:
         zero = np.zeros_like(crowd)
         return cls(zero, zero, crowd, crowd, 0, 0.0, at, at, at, 0, 0)
+
+    @classmethod
+    def by_blocks(cls, crowd: IntArray, at: float) -> Self:
+        """A state whose whole is never looked at, only its blocks: any drift is significant over a long enough time."""
+        return replace(cls.new(crowd, at), total_looks=NEVER)
 
     @classmethod
     def load(cls, arrays: Mapping[str, NDArray[Any]] | None, crowd: IntArray, at: float) -> Self:
@@ -97,6 +104,8 @@ class ClientState:
         """Whether the block is long enough for a look of its own; a client under alarm is looked at often."""
         have, all_ = queries(self.block), queries(self.total)
         wanted = FIRST_LOOK if self.status == 2 else min(max(FIRST_LOOK, all_ // 4), LONGEST_BLOCK)
+        if self.total_looks >= NEVER:
+            return have >= LONGEST_BLOCK
         return wanted <= have < all_
 
     def looked(self, total: bool, block: bool, crowd: IntArray, at: float) -> ClientState:
