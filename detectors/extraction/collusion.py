@@ -78,7 +78,9 @@ class Collusion:
             return replace(pool, state=state), None
         n = np.array(list(pool.members.values()), dtype=np.float64)
         baseline = pooled(self.baseline, worth(n, self.retention.get(link.key, USUAL_RETENTION)))
-        bench = Bench(baseline, scene.strangers(), None, scene.running, len(self.channels.labels), self.limits.pool)
+        bench = Bench(
+            baseline, baseline, scene.strangers(), None, scene.running, len(self.channels.labels), self.limits.pool
+        )
         before = state.status
         state, seen = look(state, bench, scene.end)
         pool = replace(pool, state=state)

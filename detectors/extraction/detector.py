@@ -23,7 +23,7 @@ from detectors.extraction.accounts import LOOK_QUERIES, LOOK_S, Accounts
 from detectors.extraction.alignment import Alignment
 from detectors.extraction.baseline import Baseline
 from detectors.extraction.channels import Channels
-from detectors.extraction.clients import FIRST_LOOK, ClientState
+from detectors.extraction.clients import DAY_S, FIRST_LOOK, ClientState
 from detectors.extraction.collusion import LINK, Collusion, Limits, Scene
 from detectors.extraction.fitting import fit
 from detectors.extraction.groups import Groups
@@ -32,6 +32,7 @@ from detectors.extraction.layout import contributions, width
 from detectors.extraction.looks import Bench, Look, look
 from detectors.extraction.peers import Peers, capped
 from detectors.extraction.pools import Links, link_name, linking_keys, links_of, retention
+from detectors.extraction.recalibration import OPEN_FOR_S, Recent
 from detectors.extraction.verdict import MIN_EFFECT
 from detectors.extraction.words import detail, family, reason
 from detectors.keys import client_key
@@ -54,6 +55,7 @@ class ExtractionDetector:
 
     Args:
         log_threshold: -ln of the chance, per honest client and life, of a false alarm.
+        budget_per_client_day: false alarms that the budget allows for each day on which a client is active.
     """
 
     name: ClassVar[str] = "extraction"
@@ -67,6 +69,7 @@ class ExtractionDetector:
         log_threshold: float,
         identity: Identity,
         collusion: Collusion,
+        budget_per_client_day: float,
     ) -> None:
         self.channels = channels
         self.ring_code = ring_code
@@ -74,6 +77,7 @@ class ExtractionDetector:
         self.log_threshold = log_threshold
         self.identity = identity
         self.collusion = collusion
+        self.budget_per_client_day = budget_per_client_day
         self._labels = len(channels.labels)
         self._width = width(self._labels, channels.width)
 
@@ -95,6 +99,7 @@ class ExtractionDetector:
             "channels": channels.to_facts(),
             "rings": code.map.to_facts(),
             "clients_per_week": 1.0 if alone else clients_per_week(reference),
+            "client_days_per_week": clients_per_week(reference, DAY_S),
             "events_per_week": len(reference) * WEEK_S / max(float(np.ptp(reference.timestamp)), pane_s),
             "calibration": baseline.calibration,
             "identity": identity.to_facts(),
@@ -120,6 +125,7 @@ class ExtractionDetector:
             _limit(allowed * SHARES["clients"] / clients),
             Identity.from_facts(part.facts["identity"]),
             Collusion(baseline, alignment, channels, part.facts["linking_keys"], limits),
+            allowed * SHARES["clients"] / max(1.0, float(part.facts["client_days_per_week"])),
         )
 
     def new_memory(self, capacity: int = RING, max_clients: int = 10_000) -> Memory:
@@ -181,9 +187,10 @@ class ExtractionDetector:
         """Fold the pane into each client's sums, and look at the clients, pools and groups that are due."""
         shared = Shared.load(evidence.get(MODEL), self._width)
         scene, peers, before = self._enter(evidence, pane, shared)
-        kept, alone, tally = self._judge_clients(pane, scene, peers, before)
+        today = shared.recent.widened(self.baseline)
+        kept, alone, tally = self._judge_clients(pane, scene, peers, before, today)
         links = links_of(pane.sketch.keyed, LINK)
-        pools, of_pools = self.collusion.pools(evidence, links, scene)
+        pools, of_pools = replace(self.collusion, baseline=today).pools(evidence, links, scene)
         accounts = shared.accounts.met(scene.added, tally.first_at, self._labels, pane.start).without(scene.accused)
         groups, of_groups = shared.groups, list[Reading]()
         if accounts.is_due(scene.end):
@@ -191,7 +198,8 @@ class ExtractionDetector:
             cohort = self.collusion.cohort(accounts, scene)
             of_groups += [] if cohort is None else [cohort]
             accounts = accounts.looked(scene.end)
-        shared = Shared(peers.without(scene.accused), accounts, groups)
+        recent = self._learn(shared.recent, scene, tally, groups)
+        shared = Shared(peers.without(scene.accused), accounts, groups, recent)
         readings = [*alone, *of_pools, *of_groups]
         summary = self._summary(shared, tally, readings)
         speaks_for_model = any(reading.subject == MODEL for reading in readings)
@@ -228,20 +236,29 @@ class ExtractionDetector:
             return ClientState.by_blocks(crowd, at)
         return ClientState.load(arrays, crowd, at)
 
+    def _learn(self, recent: Recent, scene: Scene, tally: Tally, groups: Groups) -> Recent:
+        """What the pane teaches about honest clients: nothing while an incident is open."""
+        new_alarms = sum(client not in tally.under_alarm for client in scene.accused)
+        cleared = [client for client in tally.under_alarm if client not in scene.accused]
+        recent = recent.judged(sorted(scene.accused), cleared, tally.new_days, new_alarms, scene.end)
+        if recent.has_open or groups.is_open(scene.end, OPEN_FOR_S):
+            return recent
+        return recent.noted(tally.seen, scene.end)
+
     def _judge_clients(
-        self, pane: Pane, scene: Scene, peers: Peers, before: Mapping[str, ClientState]
+        self, pane: Pane, scene: Scene, peers: Peers, before: Mapping[str, ClientState], today: Baseline
     ) -> tuple[dict[Subject, Arrays], list[Reading], Tally]:
         added, nothing = pane.sketch.keyed.get(CLIENTS, {}), np.zeros_like(scene.crowd)
         kept: dict[Subject, Arrays] = {}
         readings: list[Reading] = []
-        tally = Tally({client: state.first_at for client, state in before.items()}, len(added))
+        tally = Tally.of(before, pane.start)
         for client in sorted(added):
             earlier = before[client]
             state = earlier.after(added[client], scene.counted.get(client, nothing), scene.crowd, pane.start)
-            is_due = state.total_due or state.block_due
             seen: Look | None = None
-            if is_due or state.status == 2:
+            if state.total_due or state.block_due or state.status == 2:
                 bench = Bench(
+                    today,
                     self.baseline,
                     peers.of(client, self._labels + 1),
                     self.baseline.known.get(client),
@@ -250,12 +267,14 @@ class ExtractionDetector:
                     self.log_threshold,
                 )
                 state, seen = look(state, bench, scene.end)
-            tally = tally.saw(state, is_due)
+            tally = tally.saw(client, state, seen)
             kept[self.identity.state(client)] = state.to_arrays()
             if seen is not None and (seen.level or earlier.status):
                 readings.append(self._reading(client, state, seen))
             if state.status == 2:
                 scene.accused.add(client)
+            else:
+                scene.accused.discard(client)
         return kept, readings, tally
 
     def _reading(self, client: str, state: ClientState, seen: Look) -> Reading:
@@ -296,14 +315,27 @@ class ExtractionDetector:
             effect_unit=UNIT,
             minimum_effect=MIN_EFFECT,
             since=None,
-            reason=f"{tally.clients} clients seen, {tally.looked} looked at, {odd} warnings and alarms.{caveat}",
+            reason=f"{len(tally.first_at)} clients seen, {tally.looked} looked at, {odd} warnings and alarms.{caveat}",
             detail={
-                "n_clients": tally.clients,
+                "n_clients": len(tally.first_at),
                 "n_looked_at": tally.looked,
                 "calibration": self.baseline.calibration,
                 "judged_by": self.identity.by.value,
+                "recalibration": self._ledger(shared),
             },
         )
+
+    def _ledger(self, shared: Shared) -> dict[str, Any]:
+        """JSON-ready alarms per client-day against what the budget allows, and how far tails have been widened."""
+        recent = shared.recent
+        return {
+            "client_days": recent.client_days,
+            "alarms": recent.alarms,
+            "alarms_per_client_day": recent.alarms / max(1.0, recent.client_days),
+            "budget_per_client_day": self.budget_per_client_day,
+            "widened_by": dict(zip(("H1", "H2", "H3"), recent.factors(self.baseline.spread).tolist(), strict=True)),
+            "frozen": recent.has_open or shared.groups.is_open(float(shared.accounts.looked_at), OPEN_FOR_S),
+        }
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -313,6 +345,7 @@ class Shared:
     peers: Peers
     accounts: Accounts
     groups: Groups
+    recent: Recent
 
     @classmethod
     def load(cls, arrays: Arrays | None, width: int) -> Self:
@@ -321,6 +354,7 @@ class Shared:
             Peers.load(_under("peers", arrays), width),
             Accounts.load(_under("accounts", arrays), width),
             Groups.load(_under("groups", arrays)),
+            Recent.load(_under("recent", arrays)),
         )
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
@@ -328,25 +362,47 @@ class Shared:
             **_led("peers", self.peers.to_arrays()),
             **_led("accounts", self.accounts.to_arrays()),
             **_led("groups", self.groups.to_arrays()),
+            **_led("recent", self.recent.to_arrays()),
         }
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What was done in a pane: who was first seen when, clients, looks, and the largest evidence not spoken of."""
+    """What was done in a pane.
+
+    Attributes:
+        first_at: when each client was first seen. under_alarm: clients that were when the pane began.
+        new_days: clients active for the first time on this day of event time.
+        seen: logs of the p-values of each client looked at, by the reference's tail; not of those under alarm.
+        highest: largest evidence that is not spoken of. looked: clients looked at.
+    """
 
     first_at: Mapping[str, float]
-    clients: int
-    looked: int = 0
+    under_alarm: frozenset[str]
+    new_days: int
+    seen: Mapping[str, tuple[float, float, float]]
     highest: float = 0.0
+    looked: int = 0
 
-    def saw(self, state: ClientState, is_due: bool) -> Tally:
-        if not is_due:
+    @classmethod
+    def of(cls, states: Mapping[str, ClientState], at: float) -> Self:
+        """The tally before anybody was looked at."""
+        return cls(
+            {client: state.first_at for client, state in states.items()},
+            frozenset(client for client, state in states.items() if state.status == 2),
+            sum(state.day < at // DAY_S for state in states.values()),
+            {},
+        )
+
+    def saw(self, client: str, state: ClientState, seen: Look | None) -> Tally:
+        """The tally after a client was judged."""
+        if seen is None or seen.log_p is None:
             return self
         return replace(
             self,
-            looked=self.looked + 1,
+            seen=self.seen if state.status == 2 else {**self.seen, client: seen.log_p},
             highest=max(self.highest, float(state.evidence) if state.status == 0 else 0.0),
+            looked=self.looked + 1,
         )
 
 
@@ -355,12 +411,12 @@ def looks_per_week(events_per_week: float, pane_s: float) -> float:
     return float(np.clip(WEEK_S / LOOK_S + events_per_week / LOOK_QUERIES, 1.0, WEEK_S / pane_s))
 
 
-def clients_per_week(reference: EventBatch) -> float:
-    """Distinct clients of an average week of the reference; all of them where it is shorter."""
+def clients_per_week(reference: EventBatch, span_s: float = WEEK_S) -> float:
+    """Distinct clients of each ``span_s`` of the reference, summed over an average week (or all of a shorter one)."""
     assert reference.client_id is not None
-    week = ((reference.timestamp - reference.timestamp.min()) // WEEK_S).astype(np.int64)
-    pairs = {(w, c) for w, c in zip(week.tolist(), reference.client_id.tolist(), strict=True) if c}
-    weeks = {w for w, _ in pairs}
+    since = reference.timestamp - reference.timestamp.min()
+    slot, weeks = (since // span_s).astype(np.int64), np.unique(since // WEEK_S)
+    pairs = {(s, c) for s, c in zip(slot.tolist(), reference.client_id.tolist(), strict=True) if c}
     return len(pairs) / max(1, len(weeks))
 
 

@@ -10,7 +10,7 @@ from detectors.batch import IntArray
 from detectors.extraction.baseline import Baseline
 from detectors.extraction.clients import ClientState
 from detectors.extraction.history import History
-from detectors.extraction.layout import Sums, unpack
+from detectors.extraction.layout import unpack
 from detectors.extraction.peers import Company
 from detectors.extraction.verdict import MIN_EFFECT, Finding, examine
 
@@ -21,46 +21,52 @@ SINCE_FIRST, SINCE_LAST = "since first seen", "since the last look"
 class Bench:
     """What somebody is judged by: honest clients, the company of today, the own past, and where the alarm lies.
 
-    ``running`` is the running sum of the crowd, see ``Peers``.
+    ``baseline`` is today's, ``plain`` what the reference taught, ``running`` the running sum of the crowd (``Peers``).
     """
 
     baseline: Baseline
+    plain: Baseline
     company: Company
     own: History | None
     running: IntArray
     n_labels: int
     log_threshold: float
 
-    def beside(self, before: IntArray) -> Company:
-        """The company over exactly a window that began when the crowd's sums were ``before``."""
-        return self.company.during(self.sums(self.running - before))
+    def examined(self, sums: IntArray, looks: int, before: IntArray, by: Baseline | None = None) -> Finding:
+        """Look number ``looks`` at these sums, beside the crowd over a window that began when it was ``before``."""
+        company = self.company.during(unpack(self.running - before, self.n_labels))
+        return examine(unpack(sums, self.n_labels), looks, by or self.baseline, company, self.own)
 
-    def sums(self, vector: IntArray) -> Sums:
-        return unpack(vector, self.n_labels)
+    def plainly(self, finding: Finding, sums: IntArray, looks: int, before: IntArray) -> tuple[float, float, float]:
+        """The logs of the p-values of a finding by what the reference taught alone."""
+        if self.baseline is self.plain:
+            return finding.log_p
+        return self.examined(sums, looks, before, self.plain).log_p
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Look:
-    """What was seen in which window, and the level to report: 0 nothing, 1 warning, 2 alarm."""
+    """What was seen in which window, and the level to report: 0 nothing, 1 warning, 2 alarm.
+
+    ``log_p`` are the logs of the p-values by what the reference taught alone; None where no look was due.
+    """
 
     finding: Finding
     window: str
     level: int
+    log_p: tuple[float, float, float] | None = None
 
 
 def look(state: ClientState, bench: Bench, end: float) -> tuple[ClientState, Look | None]:
     """Look at whichever window is due; under alarm there is always something to report."""
     total, block = state.total_due, state.block_due
     if not total and not block:
-        return state, Look(_total(state, bench), SINCE_FIRST, 2) if state.status == 2 else None
+        return state, Look(bench.examined(*_total(state)), SINCE_FIRST, 2) if state.status == 2 else None
     found: list[tuple[Finding, str, float]] = []
     if total:
-        found.append((_total(state, bench), SINCE_FIRST, state.first_at))
+        found.append((bench.examined(*_total(state)), SINCE_FIRST, state.first_at))
     if block:
-        seen = examine(
-            bench.sums(state.block), state.block_looks, bench.baseline, bench.beside(state.crowd_at_block), bench.own
-        )
-        found.append((seen, SINCE_LAST, state.block_at))
+        found.append((bench.examined(*_block(state)), SINCE_LAST, state.block_at))
     limit = bench.log_threshold
     finding, window, since = max(found, key=lambda item: (rank(item[0], limit), item[0].stolen, item[0].odd))
     status = rank(finding, limit)
@@ -74,7 +80,17 @@ def look(state: ClientState, bench: Bench, end: float) -> tuple[ClientState, Loo
         evidence=max(shown, state.evidence) if status == 2 and state.status == 2 else shown,
         since=state.since if state.status and status else since,
     )
-    return after, Look(finding, window, status)
+    seen = _total(state) if window == SINCE_FIRST else _block(state)
+    return after, Look(finding, window, status, bench.plainly(finding, *seen))
+
+
+def _total(state: ClientState) -> tuple[IntArray, int, IntArray]:
+    """Sums, number of looks, and the crowd at the beginning, of the window since first seen."""
+    return state.total, state.total_looks, state.crowd_at_first
+
+
+def _block(state: ClientState) -> tuple[IntArray, int, IntArray]:
+    return state.block, state.block_looks, state.crowd_at_block
 
 
 def rank(finding: Finding, log_threshold: float) -> int:
@@ -82,11 +98,6 @@ def rank(finding: Finding, log_threshold: float) -> int:
     if finding.stolen >= log_threshold and finding.effect >= MIN_EFFECT:
         return 2
     return 1 if max(finding.stolen, finding.odd) >= log_threshold else 0
-
-
-def _total(state: ClientState, bench: Bench) -> Finding:
-    company = bench.beside(state.crowd_at_first)
-    return examine(bench.sums(state.total), state.total_looks, bench.baseline, company, bench.own)
 
 
 def _lingers(finding: Finding) -> bool:

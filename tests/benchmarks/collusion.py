@@ -1,7 +1,7 @@
 """Collusion benchmark: how often honest accounts are called a group, and thieves split over accounts are found.
 
-``python -m tests.benchmarks collusion [--quick]``: twenty-five accounts of twenty queries each, half of them stolen, hidden
-among honest accounts, the awkward ones (health checks, batch keys) included; no account sends enough to be judged alone.
+``python -m tests.benchmarks collusion [--quick]``: twenty-five accounts of twenty queries each, half of them stolen,
+hidden among honest accounts, awkward ones (health checks, batch keys) included; none sends enough to be judged alone.
 """
 
 from __future__ import annotations
