@@ -19,15 +19,15 @@ from detectors.batch import FloatArray, IntArray
 from detectors.extraction.baseline import FOLDS, Honest, scatter
 from detectors.extraction.heads import BODY, UNEVEN_DRIFT, Spread
 
-SIZES = (6, 12, 24)
+SIZES = (6, 12, 24, 48)
 """Members of the groups that are tried."""
 LEAST_QUERIES = 6
 LEAST_ACCOUNTS = 12
 LOUDEST = 1.5
 """An account counts at most this many times the median deviation: one loud account is no group."""
-ROUNDS = 160
+ROUNDS = 120
 _SPAN = (8, 40)
-_CROWDS = (50, 100, 200, 400, 800, 1_600)
+_CROWDS = (12, 25, 50, 100, 200, 400, 800, 1_600)
 _TAIL = 0.1
 _NORMAL_TENTH = 1.2816
 _BLENDED = 4
@@ -41,9 +41,8 @@ class Alignment:
     Attributes:
         crowd: accounts in each round of the calibration.
         usual: median length of an account's deviation in those rounds.
-        tail: (sizes, 2) level that the largest agreement reaches in a tenth of the rounds, and the mean excess over it;
-            infinite for sizes too large for that crowd.
-        growth: (sizes, crowds) how much larger the largest agreement is among more accounts.
+        tail: (sizes, 2) level that the largest agreement reaches in a tenth of the rounds, and the mean excess over it.
+        growth: (sizes, len(_CROWDS)) how much larger the largest agreement is among more accounts.
     """
 
     crowd: int
@@ -54,23 +53,27 @@ class Alignment:
     @classmethod
     def fit(cls, clients: Sequence[Honest], spread: Spread, seed: int) -> Self | None:
         """Learn from the clients of a reference; None where there are too few."""
-        able = [c for c in clients if len(c.phi) >= LEAST_QUERIES]
-        crowd = min(len(able), max(int(0.8 * len(able)), 2 * SIZES[-1]))
+        able = [(c.phi - spread.centre) @ spread.axes for c in clients if len(c.phi) >= LEAST_QUERIES]
+        crowd = len(able)
         if crowd < LEAST_ACCOUNTS:
             return None
         rng = np.random.default_rng(seed)
-        draw = _honest_deviations([(c.phi - spread.centre) @ spread.axes for c in able], rng)
-        rounds = [draw(rng.permutation(len(able))[:crowd]) for _ in range(ROUNDS)]
+        draw = _honest_deviations(able, rng)
+        everyone = np.arange(crowd)
+        rounds = [draw(everyone) for _ in range(ROUNDS)]
         usual = float(np.median([np.median(np.linalg.norm(z, axis=1)) for z in rounds]))
-        largest = np.array([agreements(quietened(z, usual))[0].max(axis=0) for z in rounds])
-        tail = np.array([_tail(column) for column in largest.T])
-        return cls(crowd, usual, tail, _growth(draw, len(able), crowd, usual, rng))
+        largest = np.array([_largest(quietened(z, usual)) for z in rounds])
+        blend = _blender(draw, crowd, usual, rng)
+        base = [max(crowd, 2 * size) for size in SIZES]
+        for j, size in enumerate(SIZES):
+            if 2 * size > crowd:
+                largest[:, j] = [blend(2 * size)[j] for _ in range(ROUNDS)]
+        return cls(crowd, usual, np.array([_tail(column) for column in largest.T]), _growth(blend, base))
 
     def log_p(self, largest: FloatArray, n_accounts: int) -> FloatArray:
         """(sizes,) natural logs of the p-values of the largest agreement of each size among ``n_accounts``."""
-        at = np.log(np.maximum(n_accounts, self.crowd))
-        grown = np.array([np.interp(at, np.log(np.maximum(_CROWDS, self.crowd)), row) for row in self.growth])
-        body, excess = self.tail[:, 0] * grown, self.tail[:, 1] * grown
+        grown = [np.interp(np.log(n_accounts), np.log(_CROWDS), row) for row in self.growth]
+        body, excess = (self.tail * np.array(grown)[:, None]).T
         beyond = np.maximum(np.nan_to_num(largest) - body, 0.0)
         log_p = np.log(BODY) - np.log1p(_TAIL * beyond / excess) / _TAIL
         return np.where(np.isnan(largest) | (largest <= body), 0.0, log_p)
@@ -168,33 +171,41 @@ def _honest_deviations(projected: Sequence[FloatArray], rng: np.random.Generator
     return draw
 
 
+def _largest(z: FloatArray) -> FloatArray:
+    """(sizes,) the largest agreement of each size, NaN for too large ones."""
+    return np.asarray(agreements(z)[0].max(axis=0))
+
+
 def _tail(largest: FloatArray) -> tuple[float, float]:
     """Level and mean excess over the top ``BODY`` share, enlarged for what few rounds cannot show."""
-    if np.isnan(largest).any():
-        return np.inf, 1.0
     body = max(float(np.quantile(largest, 1.0 - BODY)), 1.0)
     over = largest[largest > body] - body
     excess = float(over.mean() * (1.0 + 1.0 / np.sqrt(len(over)))) if len(over) else 0.0
     return body, max(excess, 0.05 * body)
 
 
-def _growth(draw: Draw, n_clients: int, crowd: int, usual: float, rng: np.random.Generator) -> FloatArray:
-    """(sizes, crowds) largest agreement among that many accounts over that among ``crowd``.
+def _blender(draw: Draw, n_clients: int, usual: float, rng: np.random.Generator) -> Callable[[int], FloatArray]:
+    """A function from a number of accounts, more than the reference has clients, to their largest agreements.
 
-    There are more accounts than clients in the reference, so each is a blend of two clients' deviations: it keeps the
-    directions in which honest clients scatter, and no two accounts are the same client.
+    Each account is a blend of some clients' deviations: it keeps the directions in which honest clients scatter, and
+    no two accounts are the same client.
     """
 
     def blend(n: int) -> FloatArray:
         parts = np.stack([draw(rng.integers(n_clients, size=n)) for _ in range(_BLENDED)])
-        weight = rng.standard_normal((_BLENDED, n, 1))
-        mixed = np.sum(np.abs(weight) / np.linalg.norm(weight, axis=0) * parts, axis=0)
-        return np.asarray(agreements(quietened(mixed, usual))[0].max(axis=0))
+        weight = np.abs(rng.standard_normal((_BLENDED, n, 1)))
+        return _largest(quietened(np.sum(weight / np.linalg.norm(weight, axis=0) * parts, axis=0), usual))
 
-    base = np.mean([blend(crowd) for _ in range(16)], axis=0)
+    return blend
+
+
+def _growth(blend: Callable[[int], FloatArray], base: Sequence[int]) -> FloatArray:
+    """(sizes, crowds) largest agreement among that many accounts over that among the ``base`` of that size."""
+    start = np.array([np.mean([blend(n)[j] for _ in range(16)]) for j, n in enumerate(base)])
     out = np.ones((len(SIZES), len(_CROWDS)))
     for i, n in enumerate(_CROWDS):
-        if n > crowd:
+        larger = np.array([n > b for b in base])
+        if larger.any():
             found = np.mean([blend(n) for _ in range(8 if n < 400 else 3)], axis=0)
-            out[:, i] = np.where(np.isnan(base), 1.0, np.maximum(found / base, 1.0))
+            out[larger, i] = np.maximum(found / start, 1.0)[larger]
     return out

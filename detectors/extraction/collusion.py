@@ -108,7 +108,10 @@ class Collusion:
             status = 2 if agreed and minor else 1
             names = [accounts.names[i] for i in one.members.tolist()]
             known, group = known.met(names, status, float(accounts.first_at[one.members].min()), scene.end)
-            gathering = Gathering(group.id, group.members, _shared(links, names, minor), group.since, status)
+            link = _shared(links, names)
+            members = group.members if link is None else tuple(sorted({*group.members, *links[link]}))
+            tie = _tie(link, minor)
+            gathering = Gathering(group.id if link is None else link.id, members, tie, group.since, status)
             accused = [m for m in group.members if m in scene.accused]
             who = _strange(accounts, one.members)
             readings.append(
@@ -172,14 +175,23 @@ class Scene:
         return Company(np.empty((0, len(self.crowd))), self.n_classes)
 
 
-def _shared(links: Mapping[Links, Mapping[str, int]], names: Sequence[str], minor: bool) -> str:
+def _shared(links: Mapping[Links, Mapping[str, int]], names: Sequence[str]) -> Links | None:
+    """The value of a declared key that most members of a group share, and hardly anybody else."""
+    counts = [
+        (len(set(names) & set(clients)), link.id, link)
+        for link, clients in links.items()
+        if len(set(clients) - set(names)) <= len(names) // 2
+    ]
+    n, _, most = max(counts, default=(0, "", None), key=lambda item: item[:2])
+    return most if n >= max(2, len(names) / 2) else None
+
+
+def _tie(link: Links | None, minor: bool) -> str:
     """What the members of a group have in common, in words."""
     if not minor:
         return "half of all accounts or more go this way, as in a drift of the model"
-    counts = [(len(set(names) & set(clients)), link.id) for link, clients in links.items()]
-    most = max(counts, default=(0, ""))
-    if most[0] >= max(2, len(names) // 2):
-        return f"{most[0]} of them share {most[1]}, and they deviate from other accounts in the same way"
+    if link is not None:
+        return f"they share {link.id}, and deviate from other accounts in the same way"
     return "they share no declared key, but deviate from other accounts in the same way"
 
 

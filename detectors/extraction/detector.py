@@ -200,7 +200,8 @@ class ExtractionDetector:
             accounts = accounts.looked(scene.end)
         recent = self._learn(shared.recent, scene, tally, groups)
         shared = Shared(peers.without(scene.accused), accounts, groups, recent)
-        readings = [*alone, *of_pools, *of_groups]
+        spoken = {reading.subject.id for reading in of_pools if reading.level is not Level.OK}
+        readings = [*alone, *of_pools, *(r for r in of_groups if r.subject.id not in spoken)]
         summary = self._summary(shared, tally, readings)
         speaks_for_model = any(reading.subject == MODEL for reading in readings)
         return Judgement(
