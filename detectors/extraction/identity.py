@@ -116,6 +116,11 @@ class Memory:
         self._rings = rings
         self._identity = identity
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes held by the rings themselves."""
+        return self._rings.nbytes
+
     def annotate(self, batch: EventBatch) -> EventBatch:
         """The batch with the annotations of the rings."""
         if self._identity.by is By.MODEL:
