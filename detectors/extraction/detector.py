@@ -9,17 +9,15 @@ Clients that act together are looked at together (``collusion``).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from detectors.base import MODEL, Arrays, Judgement, Kind, Level, Pane, Part, Reading, Subject, SubjectType, Unfit
 from detectors.batch import EventBatch, IntArray
 from detectors.budget import WEEK_S, AlarmBudget
 from detectors.clients.rings import ClientRings, RingCode
-from detectors.extraction.accounts import LOOK_QUERIES, LOOK_S, Accounts
 from detectors.extraction.alignment import Alignment
 from detectors.extraction.baseline import Baseline
 from detectors.extraction.channels import Channels
@@ -33,6 +31,7 @@ from detectors.extraction.looks import Bench, Look, look
 from detectors.extraction.peers import Peers, capped
 from detectors.extraction.pools import Links, link_name, linking_keys, links_of, retention
 from detectors.extraction.recalibration import OPEN_FOR_S, Recent
+from detectors.extraction.standing import Shared, Tally, clients_per_week, led, looks_per_week, under
 from detectors.extraction.verdict import MIN_EFFECT
 from detectors.extraction.words import detail, family, reason
 from detectors.keys import client_key
@@ -93,8 +92,8 @@ class ExtractionDetector:
         alone = identity.by is By.MODEL
         alignment = None if alone else Alignment.fit(clients, baseline.spread, seed)
         keys = () if alone else tuple(key for key in linking_keys(reference) if key != identity.key)
-        arrays = _led("channels", channels.to_arrays()) | _led("rings", code.to_arrays())
-        arrays |= _led("alignment", {} if alignment is None else alignment.to_arrays())
+        arrays = led("channels", channels.to_arrays()) | led("rings", code.to_arrays())
+        arrays |= led("alignment", {} if alignment is None else alignment.to_arrays())
         facts = {
             "channels": channels.to_facts(),
             "rings": code.map.to_facts(),
@@ -105,14 +104,14 @@ class ExtractionDetector:
             "identity": identity.to_facts(),
             "linking_keys": {key: retention(key, reference, clients, baseline.spread) for key in keys},
         }
-        return Part(arrays | _led("baseline", baseline.to_arrays()), facts)
+        return Part(arrays | led("baseline", baseline.to_arrays()), facts)
 
     @classmethod
     def build(cls, part: Part, schema: Schema, budget: AlarmBudget) -> Self:
         """The detector; the budget's share is divided among the honest clients of a week, as far as tails bear it."""
-        channels = Channels.load(_under("channels", part.arrays), part.facts["channels"])
-        baseline = Baseline.load(_under("baseline", part.arrays))
-        alignment = Alignment.load(_under("alignment", part.arrays))
+        channels = Channels.load(under("channels", part.arrays), part.facts["channels"])
+        baseline = Baseline.load(under("baseline", part.arrays))
+        alignment = Alignment.load(under("alignment", part.arrays))
         allowed, clients = budget.alarms_per_week_of(cls.name), max(1.0, float(part.facts["clients_per_week"]))
         looks = looks_per_week(float(part.facts["events_per_week"]), budget.pane_s)
         limits = Limits(
@@ -120,7 +119,7 @@ class ExtractionDetector:
         )
         return cls(
             channels,
-            RingCode.load(_under("rings", part.arrays), part.facts["rings"], channels.labels),
+            RingCode.load(under("rings", part.arrays), part.facts["rings"], channels.labels),
             baseline,
             _limit(allowed * SHARES["clients"] / clients),
             Identity.from_facts(part.facts["identity"]),
@@ -339,100 +338,9 @@ class ExtractionDetector:
         }
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Shared:
-    """What all clients of a model share: the peers of today, the accounts active of late, and the known groups."""
-
-    peers: Peers
-    accounts: Accounts
-    groups: Groups
-    recent: Recent
-
-    @classmethod
-    def load(cls, arrays: Arrays | None, width: int) -> Self:
-        arrays = arrays or {}
-        return cls(
-            Peers.load(_under("peers", arrays), width),
-            Accounts.load(_under("accounts", arrays), width),
-            Groups.load(_under("groups", arrays)),
-            Recent.load(_under("recent", arrays)),
-        )
-
-    def to_arrays(self) -> dict[str, NDArray[np.generic]]:
-        return {
-            **_led("peers", self.peers.to_arrays()),
-            **_led("accounts", self.accounts.to_arrays()),
-            **_led("groups", self.groups.to_arrays()),
-            **_led("recent", self.recent.to_arrays()),
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """What was done in a pane.
-
-    Attributes:
-        first_at: when each client was first seen. under_alarm: clients that were when the pane began.
-        new_days: clients active for the first time on this day of event time.
-        seen: logs of the p-values of each client looked at, by the reference's tail; not of those under alarm.
-        highest: largest evidence that is not spoken of. looked: clients looked at.
-    """
-
-    first_at: Mapping[str, float]
-    under_alarm: frozenset[str]
-    new_days: int
-    seen: Mapping[str, tuple[float, float, float]]
-    highest: float = 0.0
-    looked: int = 0
-
-    @classmethod
-    def of(cls, states: Mapping[str, ClientState], at: float) -> Self:
-        """The tally before anybody was looked at."""
-        return cls(
-            {client: state.first_at for client, state in states.items()},
-            frozenset(client for client, state in states.items() if state.status == 2),
-            sum(state.day < at // DAY_S for state in states.values()),
-            {},
-        )
-
-    def saw(self, client: str, state: ClientState, seen: Look | None) -> Tally:
-        """The tally after a client was judged."""
-        if seen is None or seen.log_p is None:
-            return self
-        return replace(
-            self,
-            seen=self.seen if state.status == 2 else {**self.seen, client: seen.log_p},
-            highest=max(self.highest, float(state.evidence) if state.status == 0 else 0.0),
-            looked=self.looked + 1,
-        )
-
-
-def looks_per_week(events_per_week: float, pane_s: float) -> float:
-    """How often groups are looked for at most: every hour, and whenever five hundred queries came, once a pane."""
-    return float(np.clip(WEEK_S / LOOK_S + events_per_week / LOOK_QUERIES, 1.0, WEEK_S / pane_s))
-
-
-def clients_per_week(reference: EventBatch, span_s: float = WEEK_S) -> float:
-    """Distinct clients of each ``span_s`` of the reference, summed over an average week (or all of a shorter one)."""
-    assert reference.client_id is not None
-    since = reference.timestamp - reference.timestamp.min()
-    slot, weeks = (since // span_s).astype(np.int64), np.unique(since // WEEK_S)
-    pairs = {(s, c) for s, c in zip(slot.tolist(), reference.client_id.tolist(), strict=True) if c}
-    return len(pairs) / max(1, len(weeks))
-
-
 def _limit(alpha: float) -> float:
     return float(-np.log(np.clip(alpha, LEAST_ALPHA, MOST_ALPHA)))
 
 
 def _pool_subject(link: Links) -> Subject:
     return Subject(SubjectType.CLIENT_GROUP, link.id)
-
-
-def _led(prefix: str, arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
-    return {f"{prefix}/{name}": array for name, array in arrays.items()}
-
-
-def _under(prefix: str, arrays: Arrays) -> dict[str, NDArray[Any]]:
-    cut = len(prefix) + 1
-    return {name[cut:]: array for name, array in arrays.items() if name.startswith(prefix + "/")}

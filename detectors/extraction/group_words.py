@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
+
+import numpy as np
 
 from detectors.base import Kind, Level, Reading, Subject, SubjectType
 from detectors.extraction.baseline import Baseline
@@ -76,7 +77,7 @@ def _reason(gathering: Gathering, finding: Finding, level: Level, accused: Seque
     who = f"{n} accounts ({some}{', …' if n > 3 else ''})"
     if level is Level.OK:
         return f"{who} together query like their peers again."
-    since = datetime.fromtimestamp(gathering.since, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    since = str(np.datetime64(int(gathering.since), "s").astype("datetime64[m]")).replace("T", " ") + " UTC"
     own = f"; {len(accused)} of them have an alarm of their own" if accused else ""
     seen = f"{shares(finding)} over {int(finding.sums.count('events'))} queries since {since}; {gathering.tie}{own}"
     if level is Level.ALARM:

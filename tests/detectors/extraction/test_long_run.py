@@ -66,7 +66,7 @@ def test_ring_and_evidence_of_a_client_stay_below_ten_kilobytes(kit, service):
 def test_ten_thousand_active_clients_fit_into_half_a_gigabyte(kit, service):
     """Rings, the evidence of all of them in one claim, and the fullest table of accounts; rings counted as if full."""
     rng = np.random.default_rng(1)
-    n, each = 10_000, 26
+    n, each = 10_000, 20
     tracemalloc.start()
     memory = service.detector.new_memory(max_clients=n)
     evidence = {}
