@@ -18,6 +18,10 @@ from detectors.extraction.layout import COUNTS
 
 FIRST_LOOK = 25
 LONGEST_BLOCK = 200
+NEVER = 32
+"""As many looks as these: the next doubling is out of reach."""
+DAY_S = 86_400.0
+_STATE = 8
 _NEW = [COUNTS.index(name) for name in ("exact", "unseen")]
 
 
@@ -33,6 +37,7 @@ class ClientState:
         evidence: largest evidence since the status last was 0.
         since: event time at which the evidence began to rise; first_at, block_at: when the windows began.
         total_looks, block_looks: how often each window was looked at.
+        day: the last day of event time, counted from the epoch, on which the client was active.
     """
 
     total: IntArray
@@ -46,6 +51,7 @@ class ClientState:
     block_at: float
     total_looks: int
     block_looks: int
+    day: int = -1
 
     @classmethod
     def new(cls, crowd: IntArray, at: float) -> Self:
@@ -53,14 +59,21 @@ class ClientState:
         return cls(zero, zero, crowd, crowd, 0, 0.0, at, at, at, 0, 0)
 
     @classmethod
+    def by_blocks(cls, crowd: IntArray, at: float) -> Self:
+        """A state whose whole is never looked at, only its blocks: any drift is significant over a long enough time."""
+        return replace(cls.new(crowd, at), total_looks=NEVER)
+
+    @classmethod
     def load(cls, arrays: Mapping[str, NDArray[Any]] | None, crowd: IntArray, at: float) -> Self:
         """The stored state; a new one, beside ``crowd``, for a client not seen before."""
-        if not arrays or arrays["sums"].shape != (4, len(crowd)):
+        if not arrays or arrays["sums"].shape != (4, len(crowd)) or arrays["state"].shape != (_STATE,):
             return cls.new(crowd, at)
-        status, evidence, since, first_at, block_at, total_looks, block_looks = arrays["state"].tolist()
+        status, evidence, since, first_at, block_at, total_looks, block_looks, day = arrays["state"].tolist()
         total, block, first, current = arrays["sums"]
         times = (since, first_at, block_at)
-        return cls(total, block, first, current, int(status), evidence, *times, int(total_looks), int(block_looks))
+        return cls(
+            total, block, first, current, int(status), evidence, *times, int(total_looks), int(block_looks), int(day)
+        )
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
         state = (
@@ -71,6 +84,7 @@ class ClientState:
             self.block_at,
             self.total_looks,
             self.block_looks,
+            self.day,
         )
         sums = np.stack([self.total, self.block, self.crowd_at_first, self.crowd_at_block])
         return {"sums": sums, "state": np.array(state, dtype=np.float64)}
@@ -85,6 +99,7 @@ class ClientState:
             crowd_at_first=self.crowd_at_first + counted,
             crowd_at_block=(crowd_before if starts else self.crowd_at_block) + counted,
             block_at=at if starts else self.block_at,
+            day=int(at // DAY_S),
         )
 
     @property
@@ -97,6 +112,8 @@ class ClientState:
         """Whether the block is long enough for a look of its own; a client under alarm is looked at often."""
         have, all_ = queries(self.block), queries(self.total)
         wanted = FIRST_LOOK if self.status == 2 else min(max(FIRST_LOOK, all_ // 4), LONGEST_BLOCK)
+        if self.total_looks >= NEVER:
+            return have >= LONGEST_BLOCK
         return wanted <= have < all_
 
     def looked(self, total: bool, block: bool, crowd: IntArray, at: float) -> ClientState:

@@ -3,6 +3,7 @@
 Map side: every query becomes a channel row, and each client's rows are summed exactly. Reduce side: a client's sums are
 compared with the spread of honest clients and with the peers of the same hour, on a schedule of looks. Tails are those
 of the worst look of an honest client, so the chance that one is ever accused stays below what its budget share allows.
+Clients that act together are looked at together (``collusion``).
 """
 
 from __future__ import annotations
@@ -12,31 +13,26 @@ from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from detectors.base import (
-    MODEL,
-    Arrays,
-    Judgement,
-    Kind,
-    Level,
-    Pane,
-    Part,
-    Reading,
-    Subject,
-    SubjectType,
-    Unfit,
-)
+from detectors.base import MODEL, Arrays, Judgement, Kind, Level, Pane, Part, Reading, Subject, SubjectType, Unfit
 from detectors.batch import EventBatch, IntArray
 from detectors.budget import WEEK_S, AlarmBudget
 from detectors.clients.rings import ClientRings, RingCode
+from detectors.extraction.alignment import Alignment
 from detectors.extraction.baseline import Baseline
 from detectors.extraction.channels import Channels
-from detectors.extraction.clients import FIRST_LOOK, ClientState
+from detectors.extraction.clients import DAY_S, FIRST_LOOK, ClientState
+from detectors.extraction.collusion import LINK, Collusion, Limits, Scene
 from detectors.extraction.fitting import fit
-from detectors.extraction.layout import Sums, contributions, unpack, width
-from detectors.extraction.peers import Company, Peers, capped
-from detectors.extraction.verdict import MIN_EFFECT, Finding, examine
+from detectors.extraction.groups import Groups
+from detectors.extraction.identity import By, Identity, Memory
+from detectors.extraction.layout import contributions, width
+from detectors.extraction.looks import Bench, Look, look
+from detectors.extraction.peers import Peers, capped
+from detectors.extraction.pools import Links, link_name, linking_keys, links_of, retention
+from detectors.extraction.recalibration import OPEN_FOR_S, Recent
+from detectors.extraction.standing import Shared, Tally, clients_per_week, led, looks_per_week, under
+from detectors.extraction.verdict import MIN_EFFECT
 from detectors.extraction.words import detail, family, reason
 from detectors.keys import client_key
 from detectors.schema import Schema
@@ -46,6 +42,10 @@ CLIENTS = "clients"
 UNIT = "share of queries"
 LEAST_ALPHA, MOST_ALPHA = 1e-7, 1e-3
 """What one client may spend in its life: never more than the second, since few honest clients show no tail beyond."""
+SHARES = {"clients": 0.6, "pools": 0.2, "groups": 0.2}
+"""How the detector's false alarms are divided between clients alone and clients together."""
+RING = 160
+"""Recent queries remembered of each client; ring and evidence of a client stay below ten kilobytes."""
 _LEVELS = (Level.OK, Level.WARNING, Level.ALARM)
 
 
@@ -54,61 +54,97 @@ class ExtractionDetector:
 
     Args:
         log_threshold: -ln of the chance, per honest client and life, of a false alarm.
+        budget_per_client_day: false alarms that the budget allows for each day on which a client is active.
     """
 
     name: ClassVar[str] = "extraction"
     kind: ClassVar[Kind] = Kind.EXTRACTION
 
-    def __init__(self, channels: Channels, ring_code: RingCode, baseline: Baseline, log_threshold: float) -> None:
+    def __init__(
+        self,
+        channels: Channels,
+        ring_code: RingCode,
+        baseline: Baseline,
+        log_threshold: float,
+        identity: Identity,
+        collusion: Collusion,
+        budget_per_client_day: float,
+    ) -> None:
         self.channels = channels
         self.ring_code = ring_code
         self.baseline = baseline
         self.log_threshold = log_threshold
+        self.identity = identity
+        self.collusion = collusion
+        self.budget_per_client_day = budget_per_client_day
         self._labels = len(channels.labels)
         self._width = width(self._labels, channels.width)
 
     @classmethod
     def fit(cls, reference: EventBatch, schema: Schema, pane_s: float, seed: int) -> Part | Unfit:
-        """Learn what honest clients look like; unfit without client ids or anything to compare queries by."""
+        """Learn what honest clients look like; unfit without anything to compare queries by."""
+        identity = Identity.choose(reference)
+        reference = identity.stretched(reference)
         found = fit(reference, schema, seed)
         if isinstance(found, Unfit):
             return found
-        channels, code, baseline = found
-        arrays = _led("channels", channels.to_arrays()) | _led("rings", code.to_arrays())
+        channels, code, baseline, clients = found
+        alone = identity.by is By.MODEL
+        alignment = None if alone else Alignment.fit(clients, baseline.spread, seed)
+        keys = () if alone else tuple(key for key in linking_keys(reference) if key != identity.key)
+        arrays = led("channels", channels.to_arrays()) | led("rings", code.to_arrays())
+        arrays |= led("alignment", {} if alignment is None else alignment.to_arrays())
         facts = {
             "channels": channels.to_facts(),
             "rings": code.map.to_facts(),
-            "clients_per_week": clients_per_week(reference),
+            "clients_per_week": 1.0 if alone else clients_per_week(reference),
+            "client_days_per_week": clients_per_week(reference, DAY_S),
+            "events_per_week": len(reference) * WEEK_S / max(float(np.ptp(reference.timestamp)), pane_s),
             "calibration": baseline.calibration,
+            "identity": identity.to_facts(),
+            "linking_keys": {key: retention(key, reference, clients, baseline) for key in keys},
         }
-        return Part(arrays | _led("baseline", baseline.to_arrays()), facts)
+        return Part(arrays | led("baseline", baseline.to_arrays()), facts)
 
     @classmethod
     def build(cls, part: Part, schema: Schema, budget: AlarmBudget) -> Self:
         """The detector; the budget's share is divided among the honest clients of a week, as far as tails bear it."""
-        alpha = budget.alarms_per_week_of(cls.name) / max(1.0, float(part.facts["clients_per_week"]))
-        channels = Channels.load(_under("channels", part.arrays), part.facts["channels"])
+        channels = Channels.load(under("channels", part.arrays), part.facts["channels"])
+        baseline = Baseline.load(under("baseline", part.arrays))
+        alignment = Alignment.load(under("alignment", part.arrays))
+        allowed, clients = budget.alarms_per_week_of(cls.name), max(1.0, float(part.facts["clients_per_week"]))
+        looks = looks_per_week(float(part.facts["events_per_week"]), budget.pane_s)
+        limits = Limits(
+            pool=_limit(allowed * SHARES["pools"] / clients), group=_limit(allowed * SHARES["groups"] / looks)
+        )
         return cls(
             channels,
-            RingCode.load(_under("rings", part.arrays), part.facts["rings"], channels.labels),
-            Baseline.load(_under("baseline", part.arrays)),
-            float(-np.log(np.clip(alpha, LEAST_ALPHA, MOST_ALPHA))),
+            RingCode.load(under("rings", part.arrays), part.facts["rings"], channels.labels),
+            baseline,
+            _limit(allowed * SHARES["clients"] / clients),
+            Identity.from_facts(part.facts["identity"]),
+            Collusion(baseline, alignment, channels, part.facts["linking_keys"], limits),
+            allowed * SHARES["clients"] / max(1.0, float(part.facts["client_days_per_week"])),
         )
 
-    def new_memory(self, capacity: int = 256, max_clients: int = 10_000) -> ClientRings:
+    def new_memory(self, capacity: int = RING, max_clients: int = 10_000) -> Memory:
         """Empty rings; who reads a stream holds them and annotates each batch, in arrival order, before sketching."""
-        return ClientRings(self.ring_code, capacity, max_clients)
+        return Memory(ClientRings(self.ring_code, capacity, max_clients), self.identity)
 
     def sketch(self, batch: EventBatch, starts: IntArray) -> Sequence[Sketch]:
-        """Per slice and client the sums of the channel rows; events without a client id are left out."""
-        slices: list[dict[str, IntArray]] = [{} for _ in starts]
+        """Per slice and client the sums of the channel rows, and who shares which linking keys.
+
+        Events of which it is not known whose they are, are left out.
+        """
+        slices: list[dict[str, dict[str, IntArray]]] = [{} for _ in starts]
+        batch = self.identity.named(batch)
         if batch.client_id is not None and len(batch):
             known = np.array([bool(client) for client in batch.client_id.tolist()], dtype=bool)
             position = np.searchsorted(starts, np.arange(len(batch)), side="right") - 1
             self._sum_clients(batch.take(known), position[known], slices)
-        return [Sketch(keyed={CLIENTS: clients} if clients else {}) for clients in slices]
+        return [Sketch(keyed=groups) for groups in slices]
 
-    def _sum_clients(self, batch: EventBatch, position: IntArray, slices: list[dict[str, IntArray]]) -> None:
+    def _sum_clients(self, batch: EventBatch, position: IntArray, slices: list[dict[str, dict[str, IntArray]]]) -> None:
         if not len(batch):
             return
         assert batch.client_id is not None
@@ -120,114 +156,138 @@ class ExtractionDetector:
         first = np.flatnonzero(np.diff(group[order], prepend=-1))
         values = contributions(self.channels.rows(batch), batch, self._labels)[order]
         for code, sums in zip(group[order][first].tolist(), np.add.reduceat(values, first, axis=0), strict=True):
-            slices[code // len(keys)][keys[code % len(keys)]] = sums
+            slices[code // len(keys)].setdefault(CLIENTS, {})[keys[code % len(keys)]] = sums
+        for key in self.collusion.retention:
+            self._count_links(key, batch, [keys[i] for i in client.tolist()], position, slices)
+
+    def _count_links(
+        self,
+        key: str,
+        batch: EventBatch,
+        clients: Sequence[str],
+        position: IntArray,
+        slices: list[dict[str, dict[str, IntArray]]],
+    ) -> None:
+        counts: dict[tuple[int, str, str], int] = {}
+        for at, client, value in zip(
+            position.tolist(), clients, batch.segments.get(key, np.full(len(batch), None)).tolist(), strict=True
+        ):
+            if value:
+                counts[at, str(value), client] = counts.get((at, str(value), client), 0) + 1
+        for (at, value, client), n in counts.items():
+            slices[at].setdefault(LINK + key, {})[link_name(value, client)] = np.array([n], dtype=np.int64)
 
     def subjects(self, pane: Pane) -> Sequence[Subject]:
-        """The model, and every client seen in the pane."""
-        return [MODEL, *(_subject(client) for client in pane.sketch.keyed.get(CLIENTS, {}))]
+        """The model, every client seen in the pane, and the pools that they are in."""
+        clients = [self.identity.state(client) for client in pane.sketch.keyed.get(CLIENTS, {})]
+        return [MODEL, *clients, *(_pool_subject(link) for link in links_of(pane.sketch.keyed, LINK))]
 
     def judge(self, evidence: Mapping[Subject, Arrays], pane: Pane) -> Judgement:
-        """Fold the pane into each client's sums, and look at the clients that are due."""
-        added = pane.sketch.keyed.get(CLIENTS, {})
-        end = pane.start + pane.width_s
-        peers = Peers.load(evidence.get(MODEL), self._width)
-        crowd = peers.running
-        before = {c: ClientState.load(evidence.get(_subject(c)), crowd, pane.start) for c in added}
-        trusted = {c: added[c] for c in sorted(added) if before[c].status < 2}
-        peers = peers.met(trusted, self._labels, pane.start)
-        counted, nothing = capped(trusted), np.zeros_like(crowd)
+        """Fold the pane into each client's sums, and look at the clients, pools and groups that are due."""
+        shared = Shared.load(evidence.get(MODEL), self._width)
+        scene, peers, before = self._enter(evidence, pane, shared)
+        today = shared.recent.widened(self.baseline)
+        kept, alone, tally = self._judge_clients(pane, scene, peers, before, today)
+        links = links_of(pane.sketch.keyed, LINK)
+        pools, of_pools = replace(self.collusion, baseline=today).pools(evidence, links, scene)
+        accounts = shared.accounts.met(scene.added, tally.first_at, self._labels, pane.start).without(scene.accused)
+        groups, of_groups = shared.groups, list[Reading]()
+        if accounts.is_due(scene.end):
+            groups, of_groups = self.collusion.groups(accounts, groups, links, scene)
+            cohort = self.collusion.cohort(accounts, scene)
+            of_groups += [] if cohort is None else [cohort]
+            accounts = accounts.looked(scene.end)
+        recent = self._learn(shared.recent, scene, tally, groups)
+        shared = Shared(peers.without(scene.accused), accounts, groups, recent)
+        spoken = {reading.subject.id for reading in of_pools if reading.level is not Level.OK}
+        readings = [*alone, *of_pools, *(r for r in of_groups if r.subject.id not in spoken)]
+        summary = self._summary(shared, tally, readings)
+        speaks_for_model = any(reading.subject == MODEL for reading in readings)
+        return Judgement(
+            {**kept, **pools, MODEL: shared.to_arrays()}, readings if speaks_for_model else [*readings, summary]
+        )
+
+    def _enter(
+        self, evidence: Mapping[Subject, Arrays], pane: Pane, shared: Shared
+    ) -> tuple[Scene, Peers, dict[str, ClientState]]:
+        """The pane's clients as they were before it, and the crowd after it; clients under alarm are no crowd."""
+        added, crowd = pane.sketch.keyed.get(CLIENTS, {}), shared.peers.running
+        states = {client: self._state(evidence, client, crowd, pane.start) for client in added}
+        trusted = {client: added[client] for client in sorted(added) if states[client].status < 2}
+        peers = shared.peers.met(trusted, self._labels, pane.start)
+        events = {client: int(sums[0]) for client, sums in added.items()}
+        accused = {client for client, state in states.items() if state.status == 2}
+        scene = Scene(
+            pane.start,
+            pane.start + pane.width_s,
+            trusted,
+            capped(trusted),
+            events,
+            crowd,
+            peers.running,
+            accused,
+            self._labels + 1,
+        )
+        return scene, peers, states
+
+    def _state(self, evidence: Mapping[Subject, Arrays], client: str, crowd: IntArray, at: float) -> ClientState:
+        arrays = evidence.get(self.identity.state(client))
+        if arrays is None and self.identity.by is By.MODEL:
+            return ClientState.by_blocks(crowd, at)
+        return ClientState.load(arrays, crowd, at)
+
+    def _learn(self, recent: Recent, scene: Scene, tally: Tally, groups: Groups) -> Recent:
+        """What the pane teaches about honest clients: nothing while an incident is open."""
+        new_alarms = sum(client not in tally.under_alarm for client in scene.accused)
+        cleared = [client for client in tally.under_alarm if client not in scene.accused]
+        recent = recent.judged(sorted(scene.accused), cleared, tally.new_days, new_alarms, scene.end)
+        if recent.has_open or groups.is_open(scene.end, OPEN_FOR_S):
+            return recent
+        return recent.noted(tally.seen, scene.end)
+
+    def _judge_clients(
+        self, pane: Pane, scene: Scene, peers: Peers, before: Mapping[str, ClientState], today: Baseline
+    ) -> tuple[dict[Subject, Arrays], list[Reading], Tally]:
+        added, nothing = pane.sketch.keyed.get(CLIENTS, {}), np.zeros_like(scene.crowd)
         kept: dict[Subject, Arrays] = {}
         readings: list[Reading] = []
-        accused: list[str] = []
-        looked, highest = 0, 0.0
+        tally = Tally.of(before, pane.start)
         for client in sorted(added):
-            state = before[client].after(added[client], counted.get(client, nothing), crowd, pane.start)
-            state, reading, looks = self._look(client, state, peers, end)
-            looked += looks
-            highest = max(highest, state.evidence if looks and state.status == 0 else 0.0)
-            kept[_subject(client)] = state.to_arrays()
-            if reading is not None:
-                readings.append(reading)
+            earlier = before[client]
+            state = earlier.after(added[client], scene.counted.get(client, nothing), scene.crowd, pane.start)
+            seen: Look | None = None
+            if state.total_due or state.block_due or state.status == 2:
+                bench = Bench(
+                    today,
+                    self.baseline,
+                    peers.of(client, self._labels + 1),
+                    self.baseline.known.get(client),
+                    peers.running,
+                    self._labels,
+                    self.log_threshold,
+                )
+                state, seen = look(state, bench, scene.end)
+            tally = tally.saw(client, state, seen)
+            kept[self.identity.state(client)] = state.to_arrays()
+            if seen is not None and (seen.level or earlier.status):
+                readings.append(self._reading(client, state, seen))
             if state.status == 2:
-                accused.append(client)
-        kept[MODEL] = peers.without(accused).to_arrays()
-        return Judgement(kept, [*readings, self._summary(peers, len(added), looked, highest, readings)])
+                scene.accused.add(client)
+            else:
+                scene.accused.discard(client)
+        return kept, readings, tally
 
-    def _look(
-        self, client: str, state: ClientState, peers: Peers, end: float
-    ) -> tuple[ClientState, Reading | None, int]:
-        total, block = state.total_due, state.block_due
-        if not total and not block and state.status < 2:
-            return state, None, 0
-        company = peers.of(client, self._labels + 1)
-        if not total and not block:
-            return state, self._standing(client, state, peers, company), 0
-        found: list[tuple[Finding, str, float]] = []
-        if total:
-            beside = company.during(self._others(peers.running, state.crowd_at_first))
-            finding = examine(
-                unpack(state.total, self._labels),
-                self.baseline,
-                beside,
-                self.baseline.known.get(client),
-            )
-            found.append((finding, "since first seen", state.first_at))
-        if block:
-            beside = company.during(self._others(peers.running, state.crowd_at_block))
-            finding = examine(
-                unpack(state.block, self._labels),
-                self.baseline,
-                beside,
-                self.baseline.known.get(client),
-            )
-            found.append((finding, "since the last look", state.block_at))
-        finding, window, since = max(found, key=lambda item: (self._rank(item[0]), item[0].stolen, item[0].odd))
-        status = self._rank(finding)
-        if state.status == 2 and status < 2:
-            status = 2 if self._lingers(found[-1][0]) else 0
-            finding, window, since = found[-1]
-        earlier = state.status
-        shown = max(finding.stolen, min(finding.odd, 0.99 * self.log_threshold)) if status < 2 else finding.stolen
-        level = status if status == 2 or state.status < 2 else 0
-        state = replace(
-            state.looked(total, block, peers.running, end),
-            status=status,
-            evidence=max(shown, state.evidence) if status == 2 and earlier == 2 else shown,
-            since=state.since if earlier and status else since,
-        )
-        if status == 0 and earlier == 0:
-            return state, None, 1
-        return state, self._reading(client, state, finding, window, level), 1
-
-    def _rank(self, finding: Finding) -> int:
-        if finding.stolen >= self.log_threshold and finding.effect >= MIN_EFFECT:
-            return 2
-        return 1 if max(finding.stolen, finding.odd) >= self.log_threshold else 0
-
-    def _lingers(self, finding: Finding) -> bool:
-        """Whether a window of a client under alarm is still odd enough to keep the alarm open."""
-        return finding.effect >= 0.5 * MIN_EFFECT and min(finding.log_p) <= float(np.log(0.01))
-
-    def _others(self, running: IntArray, before: IntArray) -> Sums:
-        """All other clients over exactly one window of a client."""
-        return unpack(running - before, self._labels)
-
-    def _standing(self, client: str, state: ClientState, peers: Peers, company: Company) -> Reading:
-        """The reading of a client under alarm between two looks."""
-        beside = company.during(self._others(peers.running, state.crowd_at_first))
-        finding = examine(unpack(state.total, self._labels), self.baseline, beside, self.baseline.known.get(client))
-        return self._reading(client, state, finding, "since first seen", 2)
-
-    def _reading(self, client: str, state: ClientState, finding: Finding, window: str, status: int) -> Reading:
-        level = _LEVELS[status]
+    def _reading(self, client: str, state: ClientState, seen: Look) -> Reading:
+        level, finding = _LEVELS[seen.level], seen.finding
         kind = family(finding, self.channels)
-        facts: Mapping[str, Any] = (
-            detail(finding, kind, self.channels, self.baseline, window) if level is not Level.OK else {}
-        )
+        facts: Mapping[str, Any] = {}
+        if level is not Level.OK:
+            facts = detail(finding, kind, self.channels, self.baseline, seen.window)
+        caveat = f" {self.identity.caveat}" if self.identity.caveat else ""
         return Reading(
             detector=self.name,
             kind=self.kind,
-            subject=_subject(client),
+            subject=self.identity.subject(client),
             level=level,
             log_evidence=float(state.evidence),
             log_threshold=self.log_threshold,
@@ -235,48 +295,52 @@ class ExtractionDetector:
             effect_unit=UNIT,
             minimum_effect=MIN_EFFECT,
             since=state.since if level is not Level.OK else None,
-            reason=reason(client, finding, kind, level.value),
+            reason=reason(self.identity.who(client), finding, kind, level.value) + caveat,
             detail=facts,
         )
 
-    def _summary(
-        self, peers: Peers, n_clients: int, looked: int, highest: float, readings: Sequence[Reading]
-    ) -> Reading:
+    def _summary(self, shared: Shared, tally: Tally, readings: Sequence[Reading]) -> Reading:
         """One reading for all clients that gave no reason to speak of."""
         odd = sum(r.level in (Level.WARNING, Level.ALARM) for r in readings)
+        seen = shared.peers.running[0] >= FIRST_LOOK
+        caveat = f" {self.identity.caveat}" if self.identity.caveat else ""
         return Reading(
             detector=self.name,
             kind=self.kind,
             subject=MODEL,
-            level=Level.OK if looked or odd or peers.running[0] >= FIRST_LOOK else Level.WARMING,
-            log_evidence=float(highest),
+            level=Level.OK if tally.looked or odd or seen else Level.WARMING,
+            log_evidence=tally.highest,
             log_threshold=self.log_threshold,
             effect=0.0,
             effect_unit=UNIT,
             minimum_effect=MIN_EFFECT,
             since=None,
-            reason=f"{n_clients} clients seen, {looked} looked at, {odd} with a warning or an alarm of their own.",
-            detail={"n_clients": n_clients, "n_looked_at": looked, "calibration": self.baseline.calibration},
+            reason=f"{len(tally.first_at)} clients seen, {tally.looked} looked at, {odd} warnings and alarms.{caveat}",
+            detail={
+                "n_clients": len(tally.first_at),
+                "n_looked_at": tally.looked,
+                "calibration": self.baseline.calibration,
+                "judged_by": self.identity.by.value,
+                "recalibration": self._ledger(shared),
+            },
         )
 
-
-def clients_per_week(reference: EventBatch) -> float:
-    """Distinct clients of an average week of the reference; all of them where it is shorter."""
-    assert reference.client_id is not None
-    week = ((reference.timestamp - reference.timestamp.min()) // WEEK_S).astype(np.int64)
-    pairs = {(w, c) for w, c in zip(week.tolist(), reference.client_id.tolist(), strict=True) if c}
-    weeks = {w for w, _ in pairs}
-    return len(pairs) / max(1, len(weeks))
-
-
-def _subject(client: str) -> Subject:
-    return Subject(SubjectType.CLIENT, client)
-
-
-def _led(prefix: str, arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
-    return {f"{prefix}/{name}": array for name, array in arrays.items()}
+    def _ledger(self, shared: Shared) -> dict[str, Any]:
+        """JSON-ready alarms per client-day against what the budget allows, and how far tails have been widened."""
+        recent = shared.recent
+        return {
+            "client_days": recent.client_days,
+            "alarms": recent.alarms,
+            "alarms_per_client_day": recent.alarms / max(1.0, recent.client_days),
+            "budget_per_client_day": self.budget_per_client_day,
+            "widened_by": dict(zip(("H1", "H2", "H3"), recent.factors(self.baseline.tails).tolist(), strict=True)),
+            "frozen": recent.has_open or shared.groups.is_open(float(shared.accounts.looked_at), OPEN_FOR_S),
+        }
 
 
-def _under(prefix: str, arrays: Arrays) -> dict[str, NDArray[Any]]:
-    cut = len(prefix) + 1
-    return {name[cut:]: array for name, array in arrays.items() if name.startswith(prefix + "/")}
+def _limit(alpha: float) -> float:
+    return float(-np.log(np.clip(alpha, LEAST_ALPHA, MOST_ALPHA)))
+
+
+def _pool_subject(link: Links) -> Subject:
+    return Subject(SubjectType.CLIENT_GROUP, link.id)

@@ -46,8 +46,8 @@ DECOYS = 4_000
 FOLDS = 4
 
 
-def fit(reference: EventBatch, schema: Schema, seed: int) -> tuple[Channels, RingCode, Baseline] | Unfit:
-    """Learn what honest clients look like; the reference is in event-time order."""
+def fit(reference: EventBatch, schema: Schema, seed: int) -> tuple[Channels, RingCode, Baseline, list[Honest]] | Unfit:
+    """Learn what honest clients look like, and who they are; the reference is in event-time order."""
     if reference.client_id is None or not any(reference.client_id):
         return Unfit("no client ids in the reference: theft is judged per client, so log client_id")
     maps = view_maps(reference, schema)
@@ -60,13 +60,8 @@ def fit(reference: EventBatch, schema: Schema, seed: int) -> tuple[Channels, Rin
     channels, rows = fit_channels(kept, maps, rng)
     code, codes = fit_rings(kept, maps[-1], rows.label, channels.labels, rng)
     clients, classes = honest(kept, rows, codes, len(channels.labels))
-    return (
-        channels,
-        code,
-        Baseline.fit(
-            clients, changed(kept, rows, codes, channels, seed), made_up(kept, rows, channels, seed), classes, seed
-        ),
-    )
+    moved, decoys_at = changed(kept, rows, codes, channels, seed), made_up(kept, rows, channels, seed)
+    return channels, code, Baseline.fit(clients, moved, decoys_at, classes, seed), clients
 
 
 def chosen(reference: EventBatch, wide: int) -> IntArray:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.batch import FloatArray, IntArray
-from detectors.extraction.heads import Spread, along
+from detectors.extraction.heads import Spread
 from detectors.extraction.layout import COUNTS, Sums, unpack
 
 MAX_PEERS = 128
@@ -142,7 +142,8 @@ class Company:
         variance = spread.between + 1.0 / max(n, 1.0)
         if drift is not None:
             way = drift @ spread.axes
-            y = y - np.outer([along(row, way, variance) for row in y], way)
+            length = max(float(np.sum(way * way / variance)), 1e-12)
+            y = y - np.outer(np.clip(y @ (way / variance) / length, 0.0, 1.5), way)
         noise = np.maximum(1.0 / size - 1.0 / max(n, 1.0), 0.0)[:, None] / variance
         ratios = (np.sum(y * y / variance, axis=1) - noise.sum(axis=1)) / spread.median(n)
         return max(1.0, float(np.median(ratios)))

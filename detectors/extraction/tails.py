@@ -72,6 +72,17 @@ class Tail:
             return float(np.log(0.5) + part * (np.log(self.share) - np.log(0.5)))
         return float(np.log(self.share) - np.log(value / self.beyond) / self.scale)
 
+    def at(self, log_p: float) -> float:
+        """The value with that log p-value, at most ln(1/2)."""
+        if log_p <= np.log(self.share):
+            return float(self.beyond * np.exp(self.scale * (np.log(self.share) - log_p)))
+        part = (min(log_p, float(np.log(0.5))) - np.log(0.5)) / (np.log(self.share) - np.log(0.5))
+        return float(self.middle * (self.beyond / self.middle) ** part)
+
+    def widened(self, factor: float) -> Tail:
+        """The tail of values that are ``factor`` times as large."""
+        return Tail(self.middle * factor, self.beyond * factor, self.share, self.scale)
+
     def to_row(self) -> FloatArray:
         return np.array([self.middle, self.beyond, self.share, self.scale])
 

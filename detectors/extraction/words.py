@@ -56,17 +56,16 @@ def family(finding: Finding, channels: Channels) -> Family:
     return Family.RANDOM if far >= 0.5 else Family.NATURAL
 
 
-def reason(client: str, finding: Finding, kind: Family, level: str) -> str:
-    """One sentence an analyst can act on."""
+def reason(who: str, finding: Finding, kind: Family, level: str) -> str:
+    """One sentence an analyst can act on; ``who`` begins it."""
     n = int(finding.sums.count("events"))
-    who = f"Client {client[:80]}"
     if level == "alarm":
         return (
-            f"{who} may be copying the model: {_shares(finding)} over {n} events ({_LIKE[kind]}); "
+            f"{who} may be copying the model: {shares(finding)} over {n} events ({_LIKE[kind]}); "
             "check who holds this key, and throttle it or round its scores if nobody can explain it."
         )
     if level == "warning":
-        return f"{who} changed behaviour: {_shares(finding)} over {n} events; ask its owner what changed."
+        return f"{who} changed behaviour: {shares(finding)} over {n} events; ask its owner what changed."
     return f"{who} queries like its peers again."
 
 
@@ -94,6 +93,18 @@ def detail(finding: Finding, kind: Family, channels: Channels, baseline: Baselin
         "family": kind.value,
         "calibration": baseline.calibration,
     }
+
+
+def shares(finding: Finding) -> str:
+    """Which share of the queries is strange or nearly repeated, against peers, as the middle of a sentence."""
+    if finding.near - finding.near_peers > finding.strange - finding.strange_peers:
+        return (
+            f"{_percent(finding.near)} of queries nearly repeat the sender's own (peers {_percent(finding.near_peers)})"
+        )
+    return (
+        f"{_percent(finding.strange)} of queries are rarer than 1 in 100 for their class "
+        f"(peers {_percent(finding.strange_peers)})"
+    )
 
 
 def heads(finding: Finding) -> list[dict[str, Any]]:
@@ -142,15 +153,6 @@ def histograms(finding: Finding, channels: Channels) -> list[dict[str, Any]]:
         }
         for j in np.argsort(-np.abs(client - peers).max(axis=1))[:3].tolist()
     ]
-
-
-def _shares(finding: Finding) -> str:
-    if finding.near - finding.near_peers > finding.strange - finding.strange_peers:
-        return f"{_percent(finding.near)} of its queries nearly repeat its own (peers {_percent(finding.near_peers)})"
-    return (
-        f"{_percent(finding.strange)} of its queries are rarer than 1 in 100 for their class "
-        f"(peers {_percent(finding.strange_peers)})"
-    )
 
 
 def _shares_by_edge(mean: FloatArray, channels: Channels) -> FloatArray:

@@ -207,12 +207,10 @@ def test_few_honest_clients_still_catch_a_pure_thief_and_say_so(kit, with_thief)
     assert alarm.detail["calibration"] == "few honest clients in the reference"
 
 
-@pytest.mark.parametrize("change", [{"client_id": None}, {"numeric_names": (), "numeric": None, "probabilities": None}])
-def test_a_reference_that_cannot_serve_says_why(kit, change):
+def test_a_reference_without_anything_to_compare_says_so(kit):
     batch = kit("crowd")(1, 10, 10)
-    if "numeric" in change:
-        change = change | {"numeric": np.empty((len(batch), 0))}
-    found = ExtractionDetector.fit(replace(batch, **change), infer_schema(batch), 60.0, seed=0)
+    blank = replace(batch, numeric_names=(), numeric=np.empty((len(batch), 0)), probabilities=None)
+    found = ExtractionDetector.fit(blank, infer_schema(blank), 60.0, seed=0)
     assert isinstance(found, Unfit)
     assert "reference" in found.reason
 
@@ -245,7 +243,7 @@ def test_evidence_of_a_client_is_small_and_of_the_model_bounded(service, with_th
     many = {f"c{i}": v for i, v in enumerate(list(sketch.keyed["clients"].values()) * 20)}
     judgement = service.detector.judge({}, replace(pane, sketch=Sketch(keyed={"clients": many})))
     for subject, arrays in judgement.evidence.items():
-        limit = 250_000 if subject == MODEL else 10_000
+        limit = 400_000 if subject == MODEL else 5_000
         assert sum(array.nbytes for array in arrays.values()) <= limit
 
 
