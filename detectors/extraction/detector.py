@@ -7,7 +7,7 @@ paid beforehand, so the chance that an honest client is ever accused stays below
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Self
 
@@ -28,14 +28,18 @@ from detectors.base import (
     Unfit,
 )
 from detectors.batch import EventBatch, IntArray
-from detectors.budget import WEEK_S, AlarmBudget
+from detectors.budget import DEFAULT_EXPOSURE_LIMIT, WEEK_S, AlarmBudget
 from detectors.clients.rings import ClientRings, RingCode
 from detectors.extraction.baseline import Baseline
 from detectors.extraction.channels import Channels
 from detectors.extraction.clients import FIRST_LOOK, ClientState
+from detectors.extraction.exposure import Copy
 from detectors.extraction.fitting import fit
-from detectors.extraction.layout import Sums, contributions, unpack, width
+from detectors.extraction.layout import COUNTS, Sums, contributions, unpack, width
 from detectors.extraction.peers import Company, Peers, capped
+from detectors.extraction.study import EXPOSURE, Dossier, Study
+from detectors.extraction.telling import Exposed, study_detail, summary_words
+from detectors.extraction.tempo import Tempo
 from detectors.extraction.verdict import MIN_EFFECT, Finding, examine
 from detectors.extraction.words import detail, family, reason
 from detectors.keys import client_key
@@ -46,6 +50,7 @@ CLIENTS = "clients"
 UNIT = "share of queries"
 LEAST_ALPHA, MOST_ALPHA = 1e-7, 3e-4
 """What one client may spend in its life: never more than the second, since few honest clients show no tail beyond."""
+_UNSEEN = COUNTS.index("unseen")
 _LEVELS = (Level.OK, Level.WARNING, Level.ALARM)
 
 
@@ -54,16 +59,27 @@ class ExtractionDetector:
 
     Args:
         log_threshold: -ln of the chance, per honest client and life, of a false alarm.
+        exposure_limit: share of what can be copied, in (0, 1], from which a client counts as exposed.
     """
 
     name: ClassVar[str] = "extraction"
     kind: ClassVar[Kind] = Kind.EXTRACTION
 
-    def __init__(self, channels: Channels, ring_code: RingCode, baseline: Baseline, log_threshold: float) -> None:
+    def __init__(
+        self,
+        channels: Channels,
+        ring_code: RingCode,
+        baseline: Baseline,
+        study: Study,
+        log_threshold: float,
+        exposure_limit: float = DEFAULT_EXPOSURE_LIMIT,
+    ) -> None:
         self.channels = channels
         self.ring_code = ring_code
         self.baseline = baseline
+        self.study = study
         self.log_threshold = log_threshold
+        self.exposure_limit = exposure_limit
         self._labels = len(channels.labels)
         self._width = width(self._labels, channels.width)
 
@@ -73,11 +89,13 @@ class ExtractionDetector:
         found = fit(reference, schema, seed)
         if isinstance(found, Unfit):
             return found
-        channels, code, baseline = found
+        channels, code, baseline, study = found
         arrays = _led("channels", channels.to_arrays()) | _led("rings", code.to_arrays())
+        arrays |= _led("study", study.to_arrays())
         facts = {
             "channels": channels.to_facts(),
             "rings": code.map.to_facts(),
+            "study": study.to_facts(),
             "clients_per_week": clients_per_week(reference),
             "calibration": baseline.calibration,
         }
@@ -92,7 +110,9 @@ class ExtractionDetector:
             channels,
             RingCode.load(_under("rings", part.arrays), part.facts["rings"], channels.labels),
             Baseline.load(_under("baseline", part.arrays)),
+            Study.load(_under("study", part.arrays), part.facts["study"]),
             float(-np.log(np.clip(alpha, LEAST_ALPHA, MOST_ALPHA))),
+            budget.exposure_limit,
         )
 
     def new_memory(self, capacity: int = 256, max_clients: int = 10_000) -> ClientRings:
@@ -100,15 +120,15 @@ class ExtractionDetector:
         return ClientRings(self.ring_code, capacity, max_clients)
 
     def sketch(self, batch: EventBatch, starts: IntArray) -> Sequence[Sketch]:
-        """Per slice and client the sums of the channel rows; events without a client id are left out."""
-        slices: list[dict[str, IntArray]] = [{} for _ in starts]
+        """Per slice and client the sums of the channel rows, and of the study; events without a client are left out."""
+        slices: list[dict[str, dict[str, IntArray]]] = [{} for _ in starts]
         if batch.client_id is not None and len(batch):
             known = np.array([bool(client) for client in batch.client_id.tolist()], dtype=bool)
             position = np.searchsorted(starts, np.arange(len(batch)), side="right") - 1
             self._sum_clients(batch.take(known), position[known], slices)
-        return [Sketch(keyed={CLIENTS: clients} if clients else {}) for clients in slices]
+        return [Sketch(keyed=groups) for groups in slices]
 
-    def _sum_clients(self, batch: EventBatch, position: IntArray, slices: list[dict[str, IntArray]]) -> None:
+    def _sum_clients(self, batch: EventBatch, position: IntArray, slices: list[dict[str, dict[str, IntArray]]]) -> None:
         if not len(batch):
             return
         assert batch.client_id is not None
@@ -118,9 +138,17 @@ class ExtractionDetector:
         group = position * len(keys) + client
         order = np.argsort(group, kind="stable")
         first = np.flatnonzero(np.diff(group[order], prepend=-1))
-        values = contributions(self.channels.rows(batch), batch, self._labels)[order]
-        for code, sums in zip(group[order][first].tolist(), np.add.reduceat(values, first, axis=0), strict=True):
-            slices[code // len(keys)][keys[code % len(keys)]] = sums
+        rows = self.channels.rows(batch)
+        values = contributions(rows, batch, self._labels)[order]
+        studied, any_ = self.study.sums(rows, batch, order, first, self.channels)
+        parts = zip(
+            group[order][first].tolist(), np.add.reduceat(values, first, axis=0), studied, any_.tolist(), strict=True
+        )
+        for code, sums, study, some in parts:
+            key, groups = keys[code % len(keys)], slices[code // len(keys)]
+            groups.setdefault(CLIENTS, {})[key] = sums
+            if some:
+                groups.setdefault(EXPOSURE, {})[key] = study
 
     def subjects(self, pane: Pane) -> Sequence[Subject]:
         """The model, and every client seen in the pane."""
@@ -129,6 +157,7 @@ class ExtractionDetector:
     def judge(self, evidence: Mapping[Subject, Arrays], pane: Pane) -> Judgement:
         """Fold the pane into each client's sums, and look at the clients that are due."""
         added = pane.sketch.keyed.get(CLIENTS, {})
+        studied = pane.sketch.keyed.get(EXPOSURE, {})
         end = pane.start + pane.width_s
         peers = Peers.load(evidence.get(MODEL), self._width)
         crowd = peers.running
@@ -140,28 +169,37 @@ class ExtractionDetector:
         readings: list[Reading] = []
         accused: list[str] = []
         looked, highest = 0, 0.0
+        exposed, measured = Exposed.load(evidence.get(MODEL)), dict[str, tuple[Copy, float]]()
+        crowd_tempo = Tempo.load(evidence.get(MODEL)).after(*_events(added.values()), pane.start)
         for client in sorted(added):
             state = before[client].after(added[client], counted.get(client, nothing), crowd, pane.start)
-            state, reading, looks = self._look(client, state, peers, end)
+            dossier = Dossier.load(evidence.get(_subject(client)), self.study.width)
+            dossier = dossier.after(studied.get(client), *_events([added[client]]), pane.start)
+            if state.total_due or state.block_due:
+                dossier, copy = self.study.looked(dossier, end)
+                if copy is not None:
+                    measured[client] = (copy, dossier.gain[0])
+            state, reading, looks = self._look(client, state, dossier, peers, end, crowd_tempo)
             looked += looks
             highest = max(highest, state.evidence if looks and state.status == 0 else 0.0)
-            kept[_subject(client)] = state.to_arrays()
+            kept[_subject(client)] = state.to_arrays() | dossier.to_arrays()
             if reading is not None:
                 readings.append(reading)
             if state.status == 2:
                 accused.append(client)
-        kept[MODEL] = peers.without(accused).to_arrays()
-        return Judgement(kept, [*readings, self._summary(peers, len(added), looked, highest, readings)])
+        exposed = exposed.with_(measured)
+        kept[MODEL] = peers.without(accused).to_arrays() | exposed.to_arrays() | crowd_tempo.to_arrays()
+        return Judgement(kept, [*readings, self._summary(peers, exposed, len(added), looked, highest, readings)])
 
     def _look(
-        self, client: str, state: ClientState, peers: Peers, end: float
+        self, client: str, state: ClientState, dossier: Dossier, peers: Peers, end: float, crowd: Tempo
     ) -> tuple[ClientState, Reading | None, int]:
         total, block = state.total_due, state.block_due
         if not total and not block and state.status < 2:
             return state, None, 0
         company = peers.of(client, self._labels + 1)
         if not total and not block:
-            return state, self._standing(client, state, peers, company), 0
+            return state, self._standing(client, state, dossier, peers, company, crowd), 0
         found: list[tuple[Finding, str, float]] = []
         if total:
             beside = company.during(self._others(peers.running, state.crowd_at_first))
@@ -199,7 +237,7 @@ class ExtractionDetector:
         )
         if status == 0 and earlier == 0:
             return state, None, 1
-        return state, self._reading(client, state, finding, window, level), 1
+        return state, self._reading(client, state, dossier, finding, window, level, crowd), 1
 
     def _rank(self, finding: Finding) -> int:
         if finding.stolen >= self.log_threshold and finding.effect >= MIN_EFFECT:
@@ -214,20 +252,34 @@ class ExtractionDetector:
         """All other clients over exactly one window of a client."""
         return unpack(running - before, self._labels)
 
-    def _standing(self, client: str, state: ClientState, peers: Peers, company: Company) -> Reading:
+    def _standing(
+        self, client: str, state: ClientState, dossier: Dossier, peers: Peers, company: Company, crowd: Tempo
+    ) -> Reading:
         """The reading of a client under alarm between two looks."""
         beside = company.during(self._others(peers.running, state.crowd_at_first))
         finding = examine(
             unpack(state.total, self._labels), state.total_looks, self.baseline, beside, self.baseline.known.get(client)
         )
-        return self._reading(client, state, finding, "since first seen", 2)
+        return self._reading(client, state, dossier, finding, "since first seen", 2, crowd)
 
-    def _reading(self, client: str, state: ClientState, finding: Finding, window: str, status: int) -> Reading:
+    def _reading(
+        self,
+        client: str,
+        state: ClientState,
+        dossier: Dossier,
+        finding: Finding,
+        window: str,
+        status: int,
+        crowd: Tempo,
+    ) -> Reading:
         level = _LEVELS[status]
         kind = family(finding, self.channels)
-        facts: Mapping[str, Any] = (
-            detail(finding, kind, self.channels, self.baseline, window) if level is not Level.OK else {}
-        )
+        facts: Mapping[str, Any] = {}
+        if level is not Level.OK:
+            classes = unpack(state.total, self._labels).classes
+            facts = detail(finding, kind, self.channels, self.baseline, window) | study_detail(
+                self.study, dossier, classes, crowd, kind, self.exposure_limit
+            )
         return Reading(
             detector=self.name,
             kind=self.kind,
@@ -244,9 +296,16 @@ class ExtractionDetector:
         )
 
     def _summary(
-        self, peers: Peers, n_clients: int, looked: int, highest: float, readings: Sequence[Reading]
+        self,
+        peers: Peers,
+        exposed: Exposed,
+        n_clients: int,
+        looked: int,
+        highest: float,
+        readings: Sequence[Reading],
     ) -> Reading:
         """One reading for all clients that gave no reason to speak of."""
+        most = exposed.facts()
         odd = sum(r.level in (Level.WARNING, Level.ALARM) for r in readings)
         return Reading(
             detector=self.name,
@@ -259,8 +318,15 @@ class ExtractionDetector:
             effect_unit=UNIT,
             minimum_effect=MIN_EFFECT,
             since=None,
-            reason=f"{n_clients} clients seen, {looked} looked at, {odd} with a warning or an alarm of their own.",
-            detail={"n_clients": n_clients, "n_looked_at": looked, "calibration": self.baseline.calibration},
+            reason=f"{n_clients} clients seen, {looked} looked at, {odd} with a warning or an alarm of their own."
+            + summary_words(most, self.exposure_limit),
+            detail={
+                "n_clients": n_clients,
+                "n_looked_at": looked,
+                "calibration": self.baseline.calibration,
+                "exposures": most,
+                "exposure_limit": self.exposure_limit,
+            },
         )
 
 
@@ -271,6 +337,12 @@ def clients_per_week(reference: EventBatch) -> float:
     pairs = {(w, c) for w, c in zip(week.tolist(), reference.client_id.tolist(), strict=True) if c}
     weeks = {w for w, _ in pairs}
     return len(pairs) / max(1, len(weeks))
+
+
+def _events(sums: Iterable[IntArray]) -> tuple[int, int]:
+    """Events and unseen events of these clients' sums."""
+    pairs = [(int(v[0]), int(v[_UNSEEN])) for v in sums]
+    return sum(n for n, _ in pairs), sum(u for _, u in pairs)
 
 
 def _subject(client: str) -> Subject:

@@ -28,6 +28,7 @@ from detectors.extraction.channels import (
     quantile_table,
 )
 from detectors.extraction.layout import fresh
+from detectors.extraction.study import Study
 from detectors.schema import Schema
 
 MAX_ROWS = 40_000
@@ -39,7 +40,7 @@ MIN_ROWS = 200
 FOLDS = 4
 
 
-def fit(reference: EventBatch, schema: Schema, seed: int) -> tuple[Channels, RingCode, Baseline] | Unfit:
+def fit(reference: EventBatch, schema: Schema, seed: int) -> tuple[Channels, RingCode, Baseline, Study] | Unfit:
     """Learn what honest clients look like; the reference is in event-time order."""
     if reference.client_id is None or not any(reference.client_id):
         return Unfit("no client ids in the reference: theft is judged per client, so log client_id")
@@ -52,7 +53,8 @@ def fit(reference: EventBatch, schema: Schema, seed: int) -> tuple[Channels, Rin
     rng = np.random.default_rng(seed)
     channels, rows = fit_channels(kept, maps, rng)
     code, codes = fit_rings(kept, maps[-1], rows.label, channels.labels, rng)
-    return channels, code, Baseline.fit(*honest(kept, rows, codes, len(channels.labels)), seed=seed)
+    baseline = Baseline.fit(*honest(kept, rows, codes, len(channels.labels)), seed=seed)
+    return channels, code, baseline, Study.fit(kept, rows, codes == Code.EXACT, channels, rng)
 
 
 def chosen(reference: EventBatch, wide: int) -> IntArray:
@@ -148,7 +150,7 @@ def _calibrated(
     channels = replace(channels, fourier_means=class_means(waves[present], label[present], len(labels)))
     phi = np.concatenate([channels.levels(rarity), centred], axis=1)
     phi[~present] = 0.0
-    return channels, Rows(label, present, phi, channels.strangeness(rarity))
+    return channels, Rows(label, present, phi, channels.strangeness(rarity), white)
 
 
 def _shared_frame(vectors: FloatArray, usable: NDArray[np.bool_], rng: np.random.Generator) -> Frame | None:
