@@ -224,7 +224,7 @@ def _tail(projected: Sequence[FloatArray], rng: np.random.Generator) -> _Tail:
     sizes, medians = np.array([n for n, _ in known], dtype=np.float64), np.array([m for _, m in known])
     who = np.array([i for i, _, _ in found])
     ratios = np.array([t / np.interp(np.log(n), np.log(sizes), medians) for _, n, t in found])
-    return _Tail(sizes, medians, _pareto(ratios, who, k))
+    return _Tail(sizes, medians, pareto_tail(ratios, who, k))
 
 
 def _blocks(rows: FloatArray) -> list[tuple[int, FloatArray]]:
@@ -238,7 +238,7 @@ def _blocks(rows: FloatArray) -> list[tuple[int, FloatArray]]:
     return out
 
 
-def _pareto(ratios: FloatArray, who: IntArray, n_clients: int) -> tuple[float, float, float]:
+def pareto_tail(ratios: FloatArray, who: IntArray, n_clients: int) -> tuple[float, float, float]:
     """Level of the top ``BODY`` share, and scale and shape beyond it, enlarged for what few clients cannot show."""
     body = float(np.quantile(ratios, 1.0 - BODY))
     over = ratios > body

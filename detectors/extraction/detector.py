@@ -40,7 +40,7 @@ from detectors.extraction.peers import Company, Peers, capped
 from detectors.extraction.study import EXPOSURE, Dossier, Study
 from detectors.extraction.telling import Exposed, study_detail, summary_words
 from detectors.extraction.tempo import Tempo
-from detectors.extraction.verdict import MIN_EFFECT, Finding, examine
+from detectors.extraction.verdict import MIN_EFFECT, Beside, Finding, examine
 from detectors.extraction.words import detail, family, reason
 from detectors.keys import client_key
 from detectors.schema import Schema
@@ -200,6 +200,7 @@ class ExtractionDetector:
         company = peers.of(client, self._labels + 1)
         if not total and not block:
             return state, self._standing(client, state, dossier, peers, company, crowd), 0
+        others = Beside(*self.study.witness(dossier, unpack(state.total, self._labels).classes))
         found: list[tuple[Finding, str, float]] = []
         if total:
             beside = company.during(self._others(peers.running, state.crowd_at_first))
@@ -209,6 +210,9 @@ class ExtractionDetector:
                 self.baseline,
                 beside,
                 self.baseline.known.get(client),
+                self.study.itself,
+                client,
+                others,
             )
             found.append((finding, "since first seen", state.first_at))
         if block:
@@ -219,6 +223,9 @@ class ExtractionDetector:
                 self.baseline,
                 beside,
                 self.baseline.known.get(client),
+                self.study.itself,
+                client,
+                others,
             )
             found.append((finding, "since the last look", state.block_at))
         finding, window, since = max(found, key=lambda item: (self._rank(item[0]), item[0].stolen, item[0].odd))
@@ -258,7 +265,14 @@ class ExtractionDetector:
         """The reading of a client under alarm between two looks."""
         beside = company.during(self._others(peers.running, state.crowd_at_first))
         finding = examine(
-            unpack(state.total, self._labels), state.total_looks, self.baseline, beside, self.baseline.known.get(client)
+            unpack(state.total, self._labels),
+            state.total_looks,
+            self.baseline,
+            beside,
+            self.baseline.known.get(client),
+            self.study.itself,
+            client,
+            Beside(*self.study.witness(dossier, unpack(state.total, self._labels).classes)),
         )
         return self._reading(client, state, dossier, finding, "since first seen", 2, crowd)
 

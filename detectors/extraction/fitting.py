@@ -28,6 +28,7 @@ from detectors.extraction.channels import (
     quantile_table,
 )
 from detectors.extraction.layout import fresh
+from detectors.extraction.selfhistory import Itself
 from detectors.extraction.study import Study
 from detectors.schema import Schema
 
@@ -53,8 +54,10 @@ def fit(reference: EventBatch, schema: Schema, seed: int) -> tuple[Channels, Rin
     rng = np.random.default_rng(seed)
     channels, rows = fit_channels(kept, maps, rng)
     code, codes = fit_rings(kept, maps[-1], rows.label, channels.labels, rng)
-    baseline = Baseline.fit(*honest(kept, rows, codes, len(channels.labels)), seed=seed)
-    return channels, code, baseline, Study.fit(kept, rows, codes == Code.EXACT, channels, rng)
+    clients, classes = honest(kept, rows, codes, len(channels.labels))
+    baseline = Baseline.fit(clients, classes, seed=seed)
+    itself = Itself.fit(kept, rows, fresh(rows, codes), baseline.spread, len(channels.labels), seed)
+    return channels, code, baseline, Study.fit(kept, rows, codes == Code.EXACT, channels, itself, rng)
 
 
 def chosen(reference: EventBatch, wide: int) -> IntArray:

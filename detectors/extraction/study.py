@@ -19,6 +19,7 @@ from detectors.extraction.channels import Channels, Rows
 from detectors.extraction.coverage import CELLS, Cells, evenness, rarefied
 from detectors.extraction.equals import SIZES, Equals
 from detectors.extraction.exposure import Copy, Meter
+from detectors.extraction.selfhistory import Itself
 from detectors.extraction.tempo import DAY_S, Tempo
 
 EXPOSURE = "exposure"
@@ -34,10 +35,17 @@ class Study:
     coverage: Equals
     evenness: Equals
     copied: Equals
+    itself: Itself
 
     @classmethod
     def fit(
-        cls, batch: EventBatch, rows: Rows, exact: NDArray[np.bool_], channels: Channels, rng: np.random.Generator
+        cls,
+        batch: EventBatch,
+        rows: Rows,
+        exact: NDArray[np.bool_],
+        channels: Channels,
+        itself: Itself,
+        rng: np.random.Generator,
     ) -> Self:
         """Learn from the events of honest clients, of which ``exact`` are exact repeats."""
         assert batch.client_id is not None
@@ -58,7 +66,7 @@ class Study:
                     even[i].append(evenness(classes))
                     if meter is not None and design is not None:
                         copied[i].append(_share(meter, design[own[:size]]))
-        return cls(meter, cells, Equals.fit(covered), Equals.fit(even), Equals.fit(copied))
+        return cls(meter, cells, Equals.fit(covered), Equals.fit(even), Equals.fit(copied), itself)
 
     @property
     def width(self) -> int:
@@ -107,12 +115,13 @@ class Study:
         return h5, 0.0 if copy is None or above is None else self.copied.log_p(copy.share, above)
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
-        parts: dict[str, Meter | Cells | Equals | None] = {
+        parts: dict[str, Meter | Cells | Equals | Itself | None] = {
             "meter": self.meter,
             "cells": self.cells,
             "coverage": self.coverage,
             "evenness": self.evenness,
             "copied": self.copied,
+            "itself": self.itself,
         }
         return {f"{k}.{n}": a for k, part in parts.items() if part is not None for n, a in part.to_arrays().items()}
 
@@ -125,8 +134,8 @@ class Study:
             return {k[len(name) + 1 :]: v for k, v in arrays.items() if k.startswith(name + ".")}
 
         meter = None if facts["meter"] is None else Meter.load(under("meter"), facts["meter"])
-        equals = (Equals.load(under(name)) for name in ("coverage", "evenness", "copied"))
-        return cls(meter, Cells.load(under("cells")), *equals)
+        coverage, even, copied = (Equals.load(under(name)) for name in ("coverage", "evenness", "copied"))
+        return cls(meter, Cells.load(under("cells")), coverage, even, copied, Itself.load(under("itself")))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

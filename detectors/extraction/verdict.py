@@ -1,12 +1,13 @@
-"""Verdict: three p-values and the price of having looked so often become one number, the evidence.
+"""Verdict: p-values and the price of having looked so often become one number, the evidence.
 
-A client is looked at many times, by three heads and over two windows. The chance of a false alarm it may use up in its
-whole life is split beforehand: over the heads by ``HEAD_SHARES``, over windows by halves, over looks by ``look_share``,
-which sums to one. Evidence is -ln(p / share), so it may be compared with -ln(alpha) at any time.
+A client is looked at many times, by several heads and over two windows. The chance of a false alarm it may use up in
+its whole life is split beforehand: over the heads by ``HEAD_SHARES``, over windows by halves, over looks by
+``look_share``, which sums to one. Evidence is -ln(p / share), so it may be compared with -ln(alpha) at any time.
 
-Two-step rule: a client whose mean behaviour is odd (H1) is only called a thief when strange (H2) or nearly repeated
-(H3) queries agree. H2 or H3 alone must be overwhelming. Where no peers are at hand, a thief looks like a drift of
-everybody, and the client is only called odd.
+Two-step rule: a client whose mean behaviour is odd beside its peers (H1) or beside its own past (H7) is only called a
+thief when strange (H2) or nearly repeated (H3) queries, uncommonly wide coverage (H5) or an uncommonly good copy for so
+few answers (H6) agree. H5 and H6 never speak alone. H2 or H3 alone must be overwhelming. Where no peers are at hand, a
+thief looks like a drift of everybody, and the client is only called odd.
 """
 
 from __future__ import annotations
@@ -23,14 +24,24 @@ from detectors.extraction.heads import PAST_WEIGHT
 from detectors.extraction.history import History
 from detectors.extraction.layout import Sums
 from detectors.extraction.peers import Company
+from detectors.extraction.selfhistory import Itself
 
-HEAD_SHARES = (0.4, 0.3, 0.3)
+HEAD_SHARES = (0.4, 0.2, 0.2, 0.2)
+"""Of H1, H2, H3 and H7."""
 AGREEMENT = float(np.log(0.03))
 SECOND_WITNESS = 0.5
 """How much of the second head's evidence, beyond mere agreement, adds to that of H1; both look at the same queries."""
 MIN_EFFECT = 0.1
 OVERWHELMING_EFFECT = 0.25
 OVERWHELMING_DISCOUNT = 1.25
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Natural logs of the p-values of the heads that do not look at the window's mean: coverage (H5), exposure (H6)."""
+
+    coverage: float = 0.0
+    exposure: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,6 +53,7 @@ class Finding:
         odd: evidence that behaviour is odd (any head). stolen: evidence of extraction under the two-step rule.
         strange, strange_peers, near, near_peers: shares of queries, the client's and its peers'.
         unlike: least share of queries that cannot be like those of peers.
+        itself: log p-value of H7. beside: those of H5 and H6.
     """
 
     sums: Sums
@@ -54,6 +66,8 @@ class Finding:
     near_peers: float
     unlike: float
     centre: np.ndarray[tuple[int], np.dtype[np.float64]]
+    itself: float = 0.0
+    beside: Beside = Beside()
 
     @property
     def effect(self) -> float:
@@ -73,12 +87,28 @@ def share_unlike(mean: FloatArray, centre: FloatArray, n: float) -> float:
     return float(((client - peers - 2.0 * error) / (1.0 - peers))[:, :-2].max())
 
 
-def examine(sums: Sums, look: int, baseline: Baseline, company: Company, own: History | None = None) -> Finding:
-    """Look number ``look`` (0, 1, ...) at one window of a client among its peers, and beside its own past."""
+def examine(
+    sums: Sums,
+    look: int,
+    baseline: Baseline,
+    company: Company,
+    own: History | None = None,
+    itself: Itself | None = None,
+    client: str = "",
+    beside: Beside = Beside(),
+) -> Finding:
+    """Look number ``look`` (0, 1, ...) at one window of a client among its peers, and beside its own past.
+
+    The past ``own`` excuses what it explains; with ``itself`` it also accuses a client that is no longer like it.
+    """
     fresh, compared = sums.count("fresh"), sums.count("compared")
     spread = baseline.spread
     drift = company.drift(spread)
-    ratio = spread.ratio(sums.mean, fresh, drift, own) / company.inflation(spread, fresh, drift)
+    inflation = company.inflation(spread, fresh, drift)
+    ratio = spread.ratio(sums.mean, fresh, drift, own) / inflation
+    p7 = 0.0
+    if itself is not None:
+        p7 = itself.log_p(client, sums.mean, sums.classes, fresh, own, spread, drift, inflation)
     centre = spread.centre if drift is None else spread.centre + drift
     p1 = spread.log_p(ratio) if fresh >= 10 else 0.0
     peers = (company.rate(("strange_01",), "fresh"), company.rate(("strange_05",), "fresh"))
@@ -93,21 +123,24 @@ def examine(sums: Sums, look: int, baseline: Baseline, company: Company, own: Hi
         baseline.near[1].log_p(near[1], compared, near_peers[1], _past(own, "near", 1)),
     )
     share = np.log(2.0 / look_share(look)) - np.log(HEAD_SHARES)
-    e1, e2, e3 = (float(-p - s) for p, s in zip((p1, p2, p3), share, strict=True))
+    e1, e2, e3, e7 = (float(-p - s) for p, s in zip((p1, p2, p3, p7), share, strict=True))
     strange, seen_near = sums.share("strange_01", "fresh"), near[0] / max(1.0, compared)
     strange_peers, usual_near = max(peers[0], baseline.strange[0].mean), max(near_peers[0], baseline.near[0].mean)
     unlike = share_unlike(sums.mean, centre, fresh) if fresh >= 10 else 0.0
     if own is not None and unlike > 0:
         trust = own.fresh / (own.fresh + PAST_WEIGHT)
         unlike = min(unlike, share_unlike(sums.mean, centre + trust * (own.mean - spread.centre), fresh))
+    second, first = min(p2, p3, beside.coverage, beside.exposure), max(e1, e7)
     routes = [
-        e1 + SECOND_WITNESS * (AGREEMENT - min(p2, p3)) if min(p2, p3) < AGREEMENT and e1 > 0 else 0.0,
+        first + SECOND_WITNESS * (AGREEMENT - second) if second < AGREEMENT and first > 0 else 0.0,
         e2 / OVERWHELMING_DISCOUNT if strange - strange_peers >= OVERWHELMING_EFFECT else 0.0,
         e3 / OVERWHELMING_DISCOUNT if seen_near - usual_near >= OVERWHELMING_EFFECT else 0.0,
     ]
     stolen = 0.0 if company.is_thin else max(routes)
-    odd = max(e1, *routes)
-    return Finding(sums, (p1, p2, p3), odd, stolen, strange, strange_peers, seen_near, usual_near, unlike, centre)
+    odd = max(e1, e7, *routes)
+    heads = (p1, p2, p3)
+    shares = (strange, strange_peers, seen_near, usual_near, unlike)
+    return Finding(sums, heads, odd, stolen, *shares, centre, p7, beside)
 
 
 def _past(own: History | None, what: Literal["strange", "near"], level: int) -> tuple[float, float]:

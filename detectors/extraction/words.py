@@ -17,6 +17,11 @@ _TITLES = (
     ("H2", "strange queries", "queries rarer than 1 in 100 or 1 in 20 for their predicted class"),
     ("H3", "near repeats", "queries that almost repeat one of the client's own recent queries"),
 )
+_OTHERS = (
+    ("H7", "unlike itself", "mean behaviour lies outside what the client's own past and honest wavering allow"),
+    ("H5", "wide coverage", "regions and classes visited, beside honest clients of equal volume; never alone"),
+    ("H6", "a good copy for so few answers", "exposure beside honest clients of equal volume; never alone"),
+)
 _MEASURES = {
     "distance": "distance to the class",
     "residual": "structure of the input",
@@ -97,6 +102,9 @@ def detail(finding: Finding, kind: Family, channels: Channels, baseline: Baselin
 
 def heads(finding: Finding) -> list[dict[str, Any]]:
     """The heads with their p-values, before the price of repeated looks."""
+    told = [*zip(_TITLES, finding.log_p, strict=True)]
+    others = (finding.itself, finding.beside.coverage, finding.beside.exposure)
+    told += [(title, p) for title, p in zip(_OTHERS, others, strict=True) if p < 0.0]
     return [
         {
             "name": name,
@@ -105,7 +113,7 @@ def heads(finding: Finding) -> list[dict[str, Any]]:
             "log10_evidence": round(-p / float(np.log(10.0)), 3),
             "words": words,
         }
-        for (name, title, words), p in zip(_TITLES, finding.log_p, strict=True)
+        for (name, title, words), p in told
     ]
 
 
@@ -144,6 +152,8 @@ def histograms(finding: Finding, channels: Channels) -> list[dict[str, Any]]:
 
 
 def _shares(finding: Finding) -> str:
+    if finding.itself < min(finding.log_p):
+        return "it behaves unlike its own past"
     if finding.near - finding.near_peers > finding.strange - finding.strange_peers:
         return f"{_percent(finding.near)} of its queries nearly repeat its own (peers {_percent(finding.near_peers)})"
     return (
