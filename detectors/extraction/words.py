@@ -10,7 +10,7 @@ from detectors.batch import FloatArray
 from detectors.clients.techniques import ATLAS_RELEASE, BENIGN_EXPLANATIONS, Family, techniques
 from detectors.extraction.baseline import Baseline
 from detectors.extraction.channels import EDGES, Channels
-from detectors.extraction.verdict import Finding
+from detectors.extraction.verdict import AGREEMENT, Finding
 
 _TITLES = (
     ("H1", "behaviour unlike honest clients", "mean behaviour lies outside the spread of honest clients"),
@@ -40,7 +40,8 @@ _RARER = {
     0.9: "9 in 10",
 }
 _LIKE = {
-    Family.NATURAL: "inputs from another domain",
+    Family.NATURAL: "natural inputs, of another domain or of everybody's",
+    Family.UNCERTAINTY: "inputs chosen close to the decision boundary",
     Family.SYNTHETIC: "small perturbations of earlier inputs",
     Family.RANDOM: "random or gridded inputs",
     Family.BOUNDARY: "steps along the decision boundary",
@@ -55,7 +56,11 @@ def family(finding: Finding, channels: Channels) -> Family:
         hard = _share_rarer(finding, channels, "margin", 0.25)
         return Family.BOUNDARY if hard is not None and hard >= 0.5 else Family.SYNTHETIC
     if finding.strange - finding.strange_peers < 0.05:
-        return Family.UNCLEAR
+        hard = _share_rarer(finding, channels, "margin", 0.25)
+        if hard is not None and hard >= 0.5:
+            return Family.UNCERTAINTY
+        wide = min(finding.itself, finding.beside.coverage, finding.beside.exposure) < AGREEMENT
+        return Family.NATURAL if wide else Family.UNCLEAR
     far = sums.count("far") / max(1.0, sums.count("strange_01"))
     return Family.RANDOM if far >= 0.5 else Family.NATURAL
 

@@ -10,11 +10,12 @@ import json
 import sys
 from collections.abc import Callable
 
-from tests.benchmarks import drift, extraction, ood, pipeline
+from tests.benchmarks import drift, exposure, extraction, ood, pipeline
 from tests.benchmarks.report import Report
 
 BENCHMARKS: dict[str, Callable[[bool, int], Report]] = {
     "drift": drift.run,
+    "exposure": exposure.run,
     "extraction": extraction.run,
     "ood": ood.run,
     "pipeline": pipeline.run,
