@@ -40,8 +40,8 @@ class Cells:
     def of(self, white: FloatArray) -> IntArray:
         """(n,) cell of each query, in [0, CELLS)."""
         sides = white @ self.normals > self.offsets
-        code = sides @ (1 << np.arange(PLANES, dtype=np.int64))
-        return np.asarray((code * _MULTIPLIER >> 16) % CELLS)
+        high, low = np.packbits(sides, axis=1).astype(np.int64).T
+        return np.asarray(((256 * high + low) * _MULTIPLIER >> 16) % CELLS)
 
     def sums(self, white: FloatArray, counted: NDArray[np.bool_], group: IntArray, n_groups: int) -> IntArray:
         """(n_groups, CELLS) counts of the queries that are ``counted``, by group."""

@@ -55,10 +55,11 @@ def family(finding: Finding, channels: Channels) -> Family:
     if finding.near - finding.near_peers >= 0.2:
         hard = _share_rarer(finding, channels, "margin", 0.25)
         return Family.BOUNDARY if hard is not None and hard >= 0.5 else Family.SYNTHETIC
-    if finding.strange - finding.strange_peers < 0.05:
-        hard = _share_rarer(finding, channels, "margin", 0.25)
-        if hard is not None and hard >= 0.5:
-            return Family.UNCERTAINTY
+    excess = finding.strange - finding.strange_peers
+    hard = _share_rarer(finding, channels, "margin", 0.25)
+    if hard is not None and hard >= 0.5 and excess < 0.25:
+        return Family.UNCERTAINTY
+    if excess < 0.05:
         wide = min(finding.itself, finding.beside.coverage, finding.beside.exposure) < AGREEMENT
         return Family.NATURAL if wide else Family.UNCLEAR
     far = sums.count("far") / max(1.0, sums.count("strange_01"))
