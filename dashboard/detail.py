@@ -155,6 +155,44 @@ class Technique:
 
 
 @dataclass(frozen=True, slots=True)
+class Exposure:
+    """How good a copy a client could have trained: agreements with the model, as shares."""
+
+    agreement: float | None
+    usual: float | None
+    ceiling: float | None
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exposed:
+    """One of the clients that could have trained the best copies."""
+
+    client: str
+    n_queries: int | None
+    agreement: float | None
+    share: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Habit:
+    """One thing about when a client asks, beside all clients where that is known."""
+
+    words: str
+    client: float | None
+    peers: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Something that may be done, and the name it has elsewhere."""
+
+    id: str
+    name: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
 class Detail:
     """All that an alert's page can show, whichever detector wrote it."""
 
@@ -176,6 +214,11 @@ class Detail:
     strangest: tuple[StrangeEvent, ...] = ()
     heads: tuple[Head, ...] = ()
     coordinates: tuple[Coordinate, ...] = ()
+    exposure: Exposure | None = None
+    exposures: tuple[Exposed, ...] = ()
+    coverage: str = ""
+    tempo: tuple[Habit, ...] = ()
+    actions: tuple[Action, ...] = ()
     techniques: tuple[Technique, ...] = ()
     benign_explanations: tuple[str, ...] = ()
     atlas_release: str = ""
@@ -214,6 +257,17 @@ def read_detail(raw: Mapping[str, Any]) -> Detail:
         coordinates=tuple(
             Coordinate(_text(item.get("words")), _number(item.get("client")), _number(item.get("peers")))
             for item in _mappings(raw.get("coordinates"))
+        ),
+        exposure=_exposure(raw.get("exposure")),
+        exposures=tuple(_exposed(item) for item in _mappings(raw.get("exposures"))),
+        coverage=_said(raw.get("coverage")),
+        tempo=tuple(
+            Habit(_text(item.get("words")), _number(item.get("client")), _fraction(item.get("peers")))
+            for item in _mappings(raw.get("tempo"))
+        ),
+        actions=tuple(
+            Action(_text(item.get("id")), _text(item.get("name")), _text(item.get("words")))
+            for item in _mappings(raw.get("actions"))
         ),
         techniques=tuple(
             Technique(_text(item.get("id")), _text(item.get("name")), _text(item.get("source")))
@@ -326,6 +380,24 @@ def _head(item: Mapping[str, Any]) -> Head:
         p_value=_number(item.get("p_value")),
         log10_evidence=_number(item.get("log10_evidence")),
     )
+
+
+def _exposure(value: object) -> Exposure | None:
+    if not isinstance(value, Mapping):
+        return None
+    agreement, usual, ceiling = (_fraction(value.get(name)) for name in ("agreement", "usual", "ceiling"))
+    found = Exposure(agreement, usual, ceiling, _text(value.get("words")))
+    return found if found.words or found.agreement is not None else None
+
+
+def _exposed(item: Mapping[str, Any]) -> Exposed:
+    agreement, share = _fraction(item.get("agreement")), _fraction(item.get("share"))
+    return Exposed(_text(item.get("client")), _count(item.get("n_queries")), agreement, share)
+
+
+def _said(value: object) -> str:
+    """The sentence of a group of facts."""
+    return _text(value.get("words")) if isinstance(value, Mapping) else ""
 
 
 def _comparisons(raw: Mapping[str, Any]) -> Iterator[Comparison]:

@@ -26,6 +26,7 @@ DEFAULT_SHARES: Mapping[str, float] = {
 }
 """Detector → its weight; where a detector cannot watch a model, the others share what it leaves."""
 DEFAULT_TOLERANCE = 0.02
+DEFAULT_EXPOSURE_LIMIT = 0.9
 _PER = {"hour": 3_600.0, "day": 86_400.0, "week": WEEK_S, "month": 30 * 86_400.0}
 
 
@@ -38,12 +39,15 @@ class AlarmBudget:
         pane_s: width of a pane in seconds, > 0.
         shares: detector → weight; the weights sum to at most one.
         tolerance: share of traffic, in [0, 1), that may change without being worth an alarm.
+        exposure_limit: share of what can be copied of the model, in (0, 1], from which a client is told to be exposed.
+            A fact and not a test: it raises no alarm and spends nothing.
     """
 
     alarms_per_week: float
     pane_s: float
     shares: Mapping[str, float] = field(default_factory=lambda: DEFAULT_SHARES)
     tolerance: float = DEFAULT_TOLERANCE
+    exposure_limit: float = DEFAULT_EXPOSURE_LIMIT
 
     def __post_init__(self) -> None:
         if not self.alarms_per_week > 0 or not self.pane_s > 0:
@@ -52,6 +56,8 @@ class AlarmBudget:
             raise ValueError("the shares of an alarm budget sum to at most 1")
         if not 0 <= self.tolerance < 1:
             raise ValueError("the tolerance of an alarm budget is a share of traffic: 0 or more, and below 1")
+        if not 0 < self.exposure_limit <= 1:
+            raise ValueError("the exposure limit is a share of what can be copied: above 0, and at most 1")
 
     @property
     def bound(self) -> float:

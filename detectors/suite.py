@@ -13,7 +13,7 @@ import numpy as np
 
 from detectors.base import Arrays, Detector, Judgement, JudgesSilence, Pane, Part, Subject, Unfit
 from detectors.batch import EventBatch, FloatArray
-from detectors.budget import DEFAULT_TOLERANCE, AlarmBudget, shares_of
+from detectors.budget import DEFAULT_EXPOSURE_LIMIT, DEFAULT_TOLERANCE, AlarmBudget, shares_of
 from detectors.drift.joint import JointDrift
 from detectors.drift.marginals import MarginalDrift
 from detectors.extraction.detector import ExtractionDetector
@@ -65,9 +65,15 @@ class Suite:
 
     @classmethod
     def build(
-        cls, reference: Reference, reference_id: str, alarms_per_week: float, tolerance: float = DEFAULT_TOLERANCE
+        cls,
+        reference: Reference,
+        reference_id: str,
+        alarms_per_week: float,
+        tolerance: float = DEFAULT_TOLERANCE,
+        exposure_limit: float = DEFAULT_EXPOSURE_LIMIT,
     ) -> Self:
-        budget = AlarmBudget(alarms_per_week, float(reference.pane_s), shares_of(reference.parts), tolerance)
+        pane_s, shares = float(reference.pane_s), shares_of(reference.parts)
+        budget = AlarmBudget(alarms_per_week, pane_s, shares, tolerance, exposure_limit)
         detectors = tuple(
             detector.build(reference.parts[detector.name], reference.schema, budget)
             for detector in DETECTORS

@@ -205,7 +205,10 @@ class Vedette:
         )
 
     def _suites(self) -> SuiteBook:
-        return SuiteBook(self.engine, self.settings.alarms_per_week, self.settings.tolerance)
+        settings = self.settings
+        return SuiteBook(
+            self.engine, settings.alarms_per_week, settings.tolerance, exposure_limit=settings.exposure_limit
+        )
 
     def _source(self) -> Source:
         kafka = self.settings.kafka

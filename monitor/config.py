@@ -27,7 +27,7 @@ from pydantic import (
     model_validator,
 )
 
-from detectors.budget import DEFAULT_TOLERANCE, parse_alarm_budget
+from detectors.budget import DEFAULT_EXPOSURE_LIMIT, DEFAULT_TOLERANCE, parse_alarm_budget
 from monitor.errors import SettingsError
 from monitor.settings_faults import Variable, faults_of
 
@@ -192,6 +192,8 @@ class Settings(_Section):
     """Expected false alarms per model version: ``1/week``, ``0.5/day``, …"""
     tolerance: Annotated[float, Field(ge=0, lt=1)] = DEFAULT_TOLERANCE
     """Share of traffic that may change (0.02: two events in a hundred) without being worth an alarm."""
+    exposure_limit: Annotated[float, Field(gt=0, le=1)] = DEFAULT_EXPOSURE_LIMIT
+    """Share of what can be copied of a model from which a client that could have copied it is told to be exposed."""
     database: DatabaseSettings = DatabaseSettings()
     kafka: KafkaSettings | None = None
     """Without it, events come over HTTP (``POST /api/v1/events``)."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import sqlalchemy as sa
 
-from detectors.budget import DEFAULT_TOLERANCE
+from detectors.budget import DEFAULT_EXPOSURE_LIMIT, DEFAULT_TOLERANCE
 from detectors.reference import Reference
 from detectors.suite import Suite
 from monitor.storage.engine import reading
@@ -30,10 +30,12 @@ class SuiteBook:
         tolerance: float = DEFAULT_TOLERANCE,
         refresh_s: float = 5.0,
         monotonic: Callable[[], float] = time.monotonic,
+        exposure_limit: float = DEFAULT_EXPOSURE_LIMIT,
     ) -> None:
         self._engine = engine
         self._alarms_per_week = alarms_per_week
         self._tolerance = tolerance
+        self._exposure_limit = exposure_limit
         self._refresh_s = refresh_s
         self._monotonic = monotonic
         self._active: dict[tuple[str, str], tuple[float, str | None]] = {}
@@ -73,7 +75,9 @@ class SuiteBook:
         if suite is None:
             with reading(self._engine) as connection:
                 data = reference_data(connection, reference_id)
-            suite = Suite.build(Reference.from_bytes(data), reference_id, self._alarms_per_week, self._tolerance)
+            suite = Suite.build(
+                Reference.from_bytes(data), reference_id, self._alarms_per_week, self._tolerance, self._exposure_limit
+            )
             self._suites[reference_id] = suite
             if len(self._suites) > _MAX_SUITES:
                 self._suites.popitem(last=False)

@@ -9,7 +9,7 @@ import dash_mantine_components as dmc
 from dash import html
 
 from dashboard import figures, words
-from dashboard.components import charts, health, movement, panels
+from dashboard.components import charts, exposure, health, movement, panels
 from dashboard.detail import Comparison, Coordinate, Detail, Head, StrangeClient, StrangeEvent
 from dashboard.theme import Scheme
 
@@ -29,8 +29,11 @@ def pictures(detail: Detail, scheme: Scheme) -> list[Any]:
         movement.pairs(detail),
         _strangeness(detail, scheme),
         _heads(detail.heads, detail.calibration),
+        exposure.copied(detail),
         _coordinates(detail.coordinates),
         _client_comparisons(detail, scheme),
+        exposure.tempo(detail.tempo),
+        exposure.exposed(detail.exposures),
         _clients(detail.clients),
         _strangest(detail.strangest),
     ]
@@ -39,7 +42,7 @@ def pictures(detail: Detail, scheme: Scheme) -> list[Any]:
 
 def context(detail: Detail) -> list[Any]:
     """What else could explain it, and what it is called elsewhere."""
-    sections = [_benign(detail.benign_explanations), _techniques(detail)]
+    sections = [exposure.actions(detail), _benign(detail.benign_explanations), _techniques(detail)]
     return [section for section in sections if section is not None]
 
 

@@ -23,6 +23,10 @@ from detectors.clients.vectors import VectorMap, squash, unsquash
 
 GROUP = 50
 """Rows in a row that pass through the same made-up device."""
+FEW_COLUMNS = 16
+ONE_KIND = 10.0
+"""Columns whose deviations are at most this many times the median one are taken for columns of one kind."""
+_ONE_COLUMN = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,6 +45,17 @@ class Stock:
     centre: FloatArray
     blocks: tuple[slice, ...]
     step: FloatArray
+
+    @property
+    def alike(self) -> bool:
+        """Whether the numbers are many of one kind, as pixels are, so that a device acts on all of them at once."""
+        return self.numeric > FEW_COLUMNS and float(self.scale.max()) <= ONE_KIND * float(np.median(self.scale))
+
+    def units(self, rng: np.random.Generator) -> FloatArray:
+        """(numeric,) one step of each column: its own deviation, or the same in units of the log for all."""
+        if self.alike and rng.random() < 0.5:
+            return np.asarray(float(np.median(self.scale)) / self.scale)
+        return np.ones(self.numeric)
 
     @classmethod
     def of(cls, source: VectorMap, rows: FloatArray, label: IntArray, rng: np.random.Generator) -> Self:
@@ -107,11 +122,9 @@ def disguised(stock: Stock, rows: FloatArray, rng: np.random.Generator, group: i
 
 
 def _device(stock: Stock, numbers: FloatArray, axes: FloatArray, rng: np.random.Generator) -> FloatArray:
-    p = stock.numeric
-    even = rng.random() < 0.5
-    unit = np.ones(p) if even else float(np.median(stock.scale)) / stock.scale
-    centre = np.zeros(p) if even else stock.centre / stock.scale
-    match int(rng.integers(6)):
+    p, unit = stock.numeric, stock.units(rng)
+    centre = stock.centre / stock.scale if stock.alike and rng.random() < 0.5 else np.zeros(p)
+    match int(rng.integers(6)) if stock.alike else _ONE_COLUMN:
         case 0:
             return np.asarray(numbers * rng.uniform(0.5, 1.3) + rng.normal(0.0, 0.3) * unit)
         case 1:
@@ -120,7 +133,7 @@ def _device(stock: Stock, numbers: FloatArray, axes: FloatArray, rng: np.random.
             return np.asarray(numbers + rng.normal(0.0, rng.uniform(0.05, 0.5), numbers.shape) * unit)
         case 3:
             return np.asarray((numbers + centre) * rng.uniform(0.5, 1.0) - centre + rng.uniform(0.0, 1.0) * unit)
-        case 4 if p > 10:
+        case 4:
             kept = np.where(np.arange(p) < rng.integers(1, p), 1.0, rng.uniform(0.0, 0.9))
             return np.asarray(((numbers @ axes) * kept) @ axes.T)
         case _:
@@ -147,7 +160,7 @@ def _uniform(stock: Stock, n: int, rng: np.random.Generator) -> FloatArray:
     out = np.zeros((n, stock.rows.shape[1]))
     numbers = stock.rows[:, : stock.numeric]
     low, high = numbers.min(axis=0), numbers.max(axis=0)
-    if rng.random() < 0.5 and stock.numeric:
+    if stock.alike and rng.random() < 0.5:
         raw_low, raw_high = (low * stock.scale + stock.centre).min(), (high * stock.scale + stock.centre).max()
         low, high = (raw_low - stock.centre) / stock.scale, (raw_high - stock.centre) / stock.scale
     out[:, : stock.numeric] = rng.uniform(low, high, (n, stock.numeric))
@@ -199,7 +212,7 @@ def _smooth(stock: Stock, n: int, rng: np.random.Generator) -> FloatArray:
 def _noisy(stock: Stock, n: int, rng: np.random.Generator) -> FloatArray:
     out, _ = stock.drawn(n, rng)
     p = stock.numeric
-    unit = np.ones(p) if rng.random() < 0.5 else float(np.median(stock.scale)) / stock.scale
+    unit = stock.units(rng)
     out[:, :p] += rng.standard_normal((n, p)) * rng.uniform(0.8, 4.0, (n, 1)) * unit
     return out
 
@@ -209,7 +222,7 @@ def _stepped(stock: Stock, n: int, rng: np.random.Generator) -> FloatArray:
     p = stock.numeric
     random = rng.choice([-1.0, 1.0], size=(n, p))
     sign = np.where(rng.random((n, 1)) < 0.5, stock.step[index], random) * rng.choice([-1.0, 1.0], size=(n, 1))
-    unit = np.ones(p) if rng.random() < 0.5 else float(np.median(stock.scale)) / stock.scale
+    unit = stock.units(rng)
     out[:, :p] += rng.uniform(0.1, 0.6, (n, 1)) * sign * unit
     return out
 

@@ -20,6 +20,7 @@ class Family(StrEnum):
     SYNTHETIC = "synthetic-perturbation"
     RANDOM = "random/grid"
     BOUNDARY = "boundary walk"
+    UNCERTAINTY = "uncertainty sampling"
     UNCLEAR = "unclear"
 
 
@@ -39,6 +40,7 @@ _PROBING: Final = (
 _BY_FAMILY: Final[Mapping[Family, tuple[tuple[str, str, str], ...]]] = {
     Family.NATURAL: _EXTRACTION,
     Family.RANDOM: _EXTRACTION,
+    Family.UNCERTAINTY: _EXTRACTION,
     Family.UNCLEAR: _EXTRACTION,
     Family.SYNTHETIC: _EXTRACTION + _PROBING,
     Family.BOUNDARY: _EXTRACTION + _PROBING,
@@ -62,6 +64,11 @@ BENIGN_EXPLANATIONS: Final[Mapping[Family, tuple[str, ...]]] = {
     Family.BOUNDARY: (
         "a what-if tool or explanation method that varies one input at a time",
         "a robustness evaluation agreed with the model's owner",
+    ),
+    Family.UNCERTAINTY: (
+        "a review queue that sends again only what the model was unsure of",
+        "an active-learning or labelling project agreed with the model's owner",
+        "a client whose cases are honestly the hard ones",
     ),
     Family.UNCLEAR: (
         "a new customer segment, region or device behind this key",

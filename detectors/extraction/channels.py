@@ -83,6 +83,7 @@ class Channels:
             np.concatenate([part.present for part in parts]),
             np.concatenate([part.phi for part in parts]),
             np.concatenate([part.strangeness for part in parts]),
+            np.concatenate([part.white for part in parts]),
         )
 
     def _rows(self, batch: EventBatch) -> Rows:
@@ -104,7 +105,7 @@ class Channels:
         phi = np.concatenate([self.levels(rarity), self.fourier(first) - self.fourier_means[label]], axis=1)
         present = read[0][1]
         phi[~present] = 0.0
-        return Rows(label, present, phi, self.strangeness(rarity))
+        return Rows(label, present, phi, self.strangeness(rarity), white)
 
     def rarity(self, raw: FloatArray, label: IntArray) -> FloatArray:
         """(n, channels) -ln of the conformal p-value, extended linearly beyond the table; NaN where not logged."""
@@ -160,12 +161,16 @@ class Channels:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
-    """(n,) class positions, (n,) whether the query could be seen, (n, d) channel rows, (n,) strangeness (-ln p)."""
+    """(n,) class positions, (n,) whether the query could be seen, (n, d) channel rows, (n,) strangeness (-ln p).
+
+    ``white`` (n, q) are the whitened components of the first view.
+    """
 
     label: IntArray
     present: NDArray[np.bool_]
     phi: FloatArray
     strangeness: FloatArray
+    white: FloatArray
 
 
 def margin(batch: EventBatch) -> FloatArray | None:

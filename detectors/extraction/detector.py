@@ -8,7 +8,7 @@ Clients that act together are looked at together (``collusion``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Self
 
@@ -16,23 +16,27 @@ import numpy as np
 
 from detectors.base import MODEL, Arrays, Judgement, Kind, Level, Pane, Part, Reading, Subject, SubjectType, Unfit
 from detectors.batch import EventBatch, IntArray
-from detectors.budget import WEEK_S, AlarmBudget
+from detectors.budget import DEFAULT_EXPOSURE_LIMIT, WEEK_S, AlarmBudget
 from detectors.clients.rings import ClientRings, RingCode
 from detectors.extraction.alignment import Alignment
 from detectors.extraction.baseline import Baseline
 from detectors.extraction.channels import Channels
 from detectors.extraction.clients import DAY_S, FIRST_LOOK, ClientState
 from detectors.extraction.collusion import LINK, Collusion, Limits, Scene
+from detectors.extraction.exposure import Copy
 from detectors.extraction.fitting import fit
 from detectors.extraction.groups import Groups
 from detectors.extraction.identity import By, Identity, Memory
-from detectors.extraction.layout import contributions, width
+from detectors.extraction.layout import COUNTS, contributions, unpack, width
 from detectors.extraction.looks import Bench, Look, look
 from detectors.extraction.peers import Peers, capped
 from detectors.extraction.pools import Links, link_name, linking_keys, links_of, retention
 from detectors.extraction.recalibration import OPEN_FOR_S, Recent
 from detectors.extraction.standing import Shared, Tally, clients_per_week, led, looks_per_week, under
-from detectors.extraction.verdict import MIN_EFFECT
+from detectors.extraction.study import EXPOSURE, Dossier, Study
+from detectors.extraction.telling import study_detail, summary_words
+from detectors.extraction.tempo import Tempo
+from detectors.extraction.verdict import MIN_EFFECT, Beside
 from detectors.extraction.words import detail, family, reason
 from detectors.keys import client_key
 from detectors.schema import Schema
@@ -46,6 +50,7 @@ SHARES = {"clients": 0.6, "pools": 0.2, "groups": 0.2}
 """How the detector's false alarms are divided between clients alone and clients together."""
 RING = 160
 """Recent queries remembered of each client; ring and evidence of a client stay below ten kilobytes."""
+_UNSEEN = COUNTS.index("unseen")
 _LEVELS = (Level.OK, Level.WARNING, Level.ALARM)
 
 
@@ -55,6 +60,7 @@ class ExtractionDetector:
     Args:
         log_threshold: -ln of the chance, per honest client and life, of a false alarm.
         budget_per_client_day: false alarms that the budget allows for each day on which a client is active.
+        exposure_limit: share of what can be copied, in (0, 1], from which a client counts as exposed.
     """
 
     name: ClassVar[str] = "extraction"
@@ -65,14 +71,18 @@ class ExtractionDetector:
         channels: Channels,
         ring_code: RingCode,
         baseline: Baseline,
+        study: Study,
         log_threshold: float,
         identity: Identity,
         collusion: Collusion,
         budget_per_client_day: float,
+        exposure_limit: float = DEFAULT_EXPOSURE_LIMIT,
     ) -> None:
         self.channels = channels
         self.ring_code = ring_code
         self.baseline = baseline
+        self.study = study
+        self.exposure_limit = exposure_limit
         self.log_threshold = log_threshold
         self.identity = identity
         self.collusion = collusion
@@ -88,15 +98,17 @@ class ExtractionDetector:
         found = fit(reference, schema, seed)
         if isinstance(found, Unfit):
             return found
-        channels, code, baseline, clients = found
+        channels, code, baseline, study, clients = found
         alone = identity.by is By.MODEL
         alignment = None if alone else Alignment.fit(clients, baseline.spread, seed)
         keys = () if alone else tuple(key for key in linking_keys(reference) if key != identity.key)
         arrays = led("channels", channels.to_arrays()) | led("rings", code.to_arrays())
+        arrays |= led("study", study.to_arrays())
         arrays |= led("alignment", {} if alignment is None else alignment.to_arrays())
         facts = {
             "channels": channels.to_facts(),
             "rings": code.map.to_facts(),
+            "study": study.to_facts(),
             "clients_per_week": 1.0 if alone else clients_per_week(reference),
             "client_days_per_week": clients_per_week(reference, DAY_S),
             "events_per_week": len(reference) * WEEK_S / max(float(np.ptp(reference.timestamp)), pane_s),
@@ -121,10 +133,12 @@ class ExtractionDetector:
             channels,
             RingCode.load(under("rings", part.arrays), part.facts["rings"], channels.labels),
             baseline,
+            Study.load(under("study", part.arrays), part.facts["study"]),
             _limit(allowed * SHARES["clients"] / clients),
             Identity.from_facts(part.facts["identity"]),
             Collusion(baseline, alignment, channels, part.facts["linking_keys"], limits),
             allowed * SHARES["clients"] / max(1.0, float(part.facts["client_days_per_week"])),
+            budget.exposure_limit,
         )
 
     def new_memory(self, capacity: int = RING, max_clients: int = 10_000) -> Memory:
@@ -154,9 +168,14 @@ class ExtractionDetector:
         group = position * len(keys) + client
         order = np.argsort(group, kind="stable")
         first = np.flatnonzero(np.diff(group[order], prepend=-1))
-        values = contributions(self.channels.rows(batch), batch, self._labels)[order]
-        for code, sums in zip(group[order][first].tolist(), np.add.reduceat(values, first, axis=0), strict=True):
-            slices[code // len(keys)].setdefault(CLIENTS, {})[keys[code % len(keys)]] = sums
+        rows = self.channels.rows(batch)
+        values = np.add.reduceat(contributions(rows, batch, self._labels)[order], first, axis=0)
+        studied, told = self.study.sums(rows, batch, order, first, self.channels)
+        for code, sums, study, some in zip(group[order][first].tolist(), values, studied, told.tolist(), strict=True):
+            key, groups = keys[code % len(keys)], slices[code // len(keys)]
+            groups.setdefault(CLIENTS, {})[key] = sums
+            if some:
+                groups.setdefault(EXPOSURE, {})[key] = study
         for key in self.collusion.retention:
             self._count_links(key, batch, [keys[i] for i in client.tolist()], position, slices)
 
@@ -187,7 +206,10 @@ class ExtractionDetector:
         shared = Shared.load(evidence.get(MODEL), self._width)
         scene, peers, before = self._enter(evidence, pane, shared)
         today = shared.recent.widened(self.baseline)
-        kept, alone, tally = self._judge_clients(pane, scene, peers, before, today)
+        shared = replace(
+            shared, tempo=shared.tempo.after(*_events(pane.sketch.keyed.get(CLIENTS, {}).values()), pane.start)
+        )
+        kept, alone, tally, measured = self._judge_clients(pane, scene, peers, before, today, evidence, shared.tempo)
         links = links_of(pane.sketch.keyed, LINK)
         pools, of_pools = replace(self.collusion, baseline=today).pools(evidence, links, scene)
         accounts = shared.accounts.met(scene.added, tally.first_at, self._labels, pane.start).without(scene.accused)
@@ -198,7 +220,14 @@ class ExtractionDetector:
             of_groups += [] if cohort is None else [cohort]
             accounts = accounts.looked(scene.end)
         recent = self._learn(shared.recent, scene, tally, groups)
-        shared = Shared(peers.without(scene.accused), accounts, groups, recent)
+        shared = replace(
+            shared,
+            peers=peers.without(scene.accused),
+            accounts=accounts,
+            groups=groups,
+            recent=recent,
+            exposed=shared.exposed.with_(measured),
+        )
         spoken = {reading.subject.id for reading in of_pools if reading.level is not Level.OK}
         readings = [*alone, *of_pools, *(r for r in of_groups if r.subject.id not in spoken)]
         summary = self._summary(shared, tally, readings)
@@ -246,16 +275,29 @@ class ExtractionDetector:
         return recent.noted(tally.seen, scene.end)
 
     def _judge_clients(
-        self, pane: Pane, scene: Scene, peers: Peers, before: Mapping[str, ClientState], today: Baseline
-    ) -> tuple[dict[Subject, Arrays], list[Reading], Tally]:
+        self,
+        pane: Pane,
+        scene: Scene,
+        peers: Peers,
+        before: Mapping[str, ClientState],
+        today: Baseline,
+        evidence: Mapping[Subject, Arrays],
+        tempo: Tempo,
+    ) -> tuple[dict[Subject, Arrays], list[Reading], Tally, dict[str, tuple[Copy, float]]]:
         added, nothing = pane.sketch.keyed.get(CLIENTS, {}), np.zeros_like(scene.crowd)
         kept: dict[Subject, Arrays] = {}
         readings: list[Reading] = []
-        tally = Tally.of(before, pane.start)
+        tally, measured = Tally.of(before, pane.start), dict[str, tuple[Copy, float]]()
+        studied = pane.sketch.keyed.get(EXPOSURE, {})
         for client in sorted(added):
             earlier = before[client]
             state = earlier.after(added[client], scene.counted.get(client, nothing), scene.crowd, pane.start)
+            dossier = Dossier.load(evidence.get(self.identity.state(client)), self.study.width)
+            dossier = dossier.after(studied.get(client), *_events([added[client]]), pane.start)
             seen: Look | None = None
+            if state.total_due or state.block_due:
+                dossier, copy = self.study.looked(dossier, scene.end)
+                measured |= {} if copy is None else {client: (copy, dossier.gain[0])}
             if state.total_due or state.block_due or state.status == 2:
                 bench = Bench(
                     today,
@@ -265,24 +307,30 @@ class ExtractionDetector:
                     peers.running,
                     self._labels,
                     self.log_threshold,
+                    self.study.itself,
+                    client,
+                    Beside(*self.study.witness(dossier, unpack(state.total, self._labels).classes)),
                 )
                 state, seen = look(state, bench, scene.end)
             tally = tally.saw(client, state, seen)
-            kept[self.identity.state(client)] = state.to_arrays()
+            kept[self.identity.state(client)] = state.to_arrays() | dossier.to_arrays()
             if seen is not None and (seen.level or earlier.status):
-                readings.append(self._reading(client, state, seen))
+                readings.append(self._reading(client, state, seen, dossier, tempo))
             if state.status == 2:
                 scene.accused.add(client)
             else:
                 scene.accused.discard(client)
-        return kept, readings, tally
+        return kept, readings, tally, measured
 
-    def _reading(self, client: str, state: ClientState, seen: Look) -> Reading:
+    def _reading(self, client: str, state: ClientState, seen: Look, dossier: Dossier, tempo: Tempo) -> Reading:
         level, finding = _LEVELS[seen.level], seen.finding
         kind = family(finding, self.channels)
         facts: Mapping[str, Any] = {}
         if level is not Level.OK:
-            facts = detail(finding, kind, self.channels, self.baseline, seen.window)
+            classes = unpack(state.total, self._labels).classes
+            facts = detail(finding, kind, self.channels, self.baseline, seen.window) | study_detail(
+                self.study, dossier, classes, tempo, kind, self.exposure_limit
+            )
         caveat = f" {self.identity.caveat}" if self.identity.caveat else ""
         return Reading(
             detector=self.name,
@@ -301,6 +349,7 @@ class ExtractionDetector:
 
     def _summary(self, shared: Shared, tally: Tally, readings: Sequence[Reading]) -> Reading:
         """One reading for all clients that gave no reason to speak of."""
+        most = shared.exposed.facts()
         odd = sum(r.level in (Level.WARNING, Level.ALARM) for r in readings)
         seen = shared.peers.running[0] >= FIRST_LOOK
         caveat = f" {self.identity.caveat}" if self.identity.caveat else ""
@@ -315,13 +364,16 @@ class ExtractionDetector:
             effect_unit=UNIT,
             minimum_effect=MIN_EFFECT,
             since=None,
-            reason=f"{len(tally.first_at)} clients seen, {tally.looked} looked at, {odd} warnings and alarms.{caveat}",
+            reason=f"{len(tally.first_at)} clients seen, {tally.looked} looked at, {odd} warnings and alarms.{caveat}"
+            + summary_words(most, self.exposure_limit),
             detail={
                 "n_clients": len(tally.first_at),
                 "n_looked_at": tally.looked,
                 "calibration": self.baseline.calibration,
                 "judged_by": self.identity.by.value,
                 "recalibration": self._ledger(shared),
+                "exposures": most,
+                "exposure_limit": self.exposure_limit,
             },
         )
 
@@ -336,6 +388,12 @@ class ExtractionDetector:
             "widened_by": dict(zip(("H1", "H2", "H3"), recent.factors(self.baseline.tails).tolist(), strict=True)),
             "frozen": recent.has_open or shared.groups.is_open(float(shared.accounts.looked_at), OPEN_FOR_S),
         }
+
+
+def _events(sums: Iterable[IntArray]) -> tuple[int, int]:
+    """Events and unseen events of these clients' sums."""
+    pairs = [(int(v[0]), int(v[_UNSEEN])) for v in sums]
+    return sum(n for n, _ in pairs), sum(u for _, u in pairs)
 
 
 def _limit(alpha: float) -> float:

@@ -32,6 +32,8 @@ from detectors.extraction.channels import (
     strangest,
 )
 from detectors.extraction.layout import fresh
+from detectors.extraction.selfhistory import Itself
+from detectors.extraction.study import Study
 from detectors.schema import Schema
 
 MAX_ROWS = 40_000
@@ -46,7 +48,9 @@ DECOYS = 4_000
 FOLDS = 4
 
 
-def fit(reference: EventBatch, schema: Schema, seed: int) -> tuple[Channels, RingCode, Baseline, list[Honest]] | Unfit:
+def fit(
+    reference: EventBatch, schema: Schema, seed: int
+) -> tuple[Channels, RingCode, Baseline, Study, list[Honest]] | Unfit:
     """Learn what honest clients look like, and who they are; the reference is in event-time order."""
     if reference.client_id is None or not any(reference.client_id):
         return Unfit("no client ids in the reference: theft is judged per client, so log client_id")
@@ -61,7 +65,10 @@ def fit(reference: EventBatch, schema: Schema, seed: int) -> tuple[Channels, Rin
     code, codes = fit_rings(kept, maps[-1], rows.label, channels.labels, rng)
     clients, classes = honest(kept, rows, codes, len(channels.labels))
     moved, decoys_at = changed(kept, rows, codes, channels, seed), made_up(kept, rows, channels, seed)
-    return channels, code, Baseline.fit(clients, moved, decoys_at, classes, seed), clients
+    baseline = Baseline.fit(clients, moved, decoys_at, classes, seed)
+    itself = Itself.fit(kept, rows, fresh(rows, codes), baseline.spread, len(channels.labels), seed)
+    study = Study.fit(kept, rows, codes == Code.EXACT, channels, itself, rng)
+    return channels, code, baseline, study, clients
 
 
 def chosen(reference: EventBatch, wide: int) -> IntArray:
@@ -159,7 +166,7 @@ def _calibrated(
     channels = replace(channels, fourier_means=class_means(waves[present], label[present], len(labels)))
     phi = np.concatenate([channels.levels(rarity), centred], axis=1)
     phi[~present] = 0.0
-    return channels, Rows(label, present, phi, channels.strangeness(rarity))
+    return channels, Rows(label, present, phi, channels.strangeness(rarity), white)
 
 
 def _likeness(

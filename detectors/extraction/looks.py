@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -12,7 +12,8 @@ from detectors.extraction.clients import ClientState
 from detectors.extraction.history import History
 from detectors.extraction.layout import unpack
 from detectors.extraction.peers import Company
-from detectors.extraction.verdict import MIN_EFFECT, Finding, examine
+from detectors.extraction.selfhistory import Itself
+from detectors.extraction.verdict import MIN_EFFECT, Beside, Finding, examine
 
 SINCE_FIRST, SINCE_LAST = "since first seen", "since the last look"
 
@@ -21,7 +22,8 @@ SINCE_FIRST, SINCE_LAST = "since first seen", "since the last look"
 class Bench:
     """What somebody is judged by: honest clients, the company of today, the own past, and where the alarm lies.
 
-    ``baseline`` is today's, ``plain`` what the reference taught, ``running`` the running sum of the crowd (``Peers``).
+    ``baseline`` is today's, ``plain`` what the reference taught, ``running`` the running sum of the crowd (``Peers``);
+    ``itself`` holds ``client`` to its own past, ``beside`` is what other heads say of it.
     """
 
     baseline: Baseline
@@ -31,11 +33,22 @@ class Bench:
     running: IntArray
     n_labels: int
     log_threshold: float
+    itself: Itself | None = None
+    client: str = ""
+    beside: Beside = field(default_factory=Beside)
 
     def examined(self, sums: IntArray, before: IntArray, by: Baseline | None = None) -> Finding:
         """A look at these sums, beside the crowd over a window that began when it was ``before``."""
         company = self.company.during(unpack(self.running - before, self.n_labels))
-        return examine(unpack(sums, self.n_labels), by or self.baseline, company, self.own)
+        return examine(
+            unpack(sums, self.n_labels),
+            by or self.baseline,
+            company,
+            self.own,
+            self.itself,
+            self.client,
+            self.beside,
+        )
 
     def plainly(self, finding: Finding, sums: IntArray, before: IntArray) -> tuple[float, float, float]:
         """The logs of the p-values of a finding by what the reference taught alone."""

@@ -18,16 +18,20 @@ from detectors.extraction.groups import Groups
 from detectors.extraction.looks import Look
 from detectors.extraction.peers import Peers
 from detectors.extraction.recalibration import Recent
+from detectors.extraction.telling import Exposed
+from detectors.extraction.tempo import Tempo
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shared:
-    """What all clients of a model share: the peers of today, the accounts active of late, and the known groups."""
+    """What all clients of a model share: peers of today, active accounts, known groups, the most exposed, tempo."""
 
     peers: Peers
     accounts: Accounts
     groups: Groups
     recent: Recent
+    exposed: Exposed
+    tempo: Tempo
 
     @classmethod
     def load(cls, arrays: Arrays | None, width: int) -> Self:
@@ -37,6 +41,8 @@ class Shared:
             Accounts.load(under("accounts", arrays), width),
             Groups.load(under("groups", arrays)),
             Recent.load(under("recent", arrays)),
+            Exposed.load(under("exposed", arrays)),
+            Tempo.load(under("tempo", arrays)),
         )
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
@@ -45,6 +51,8 @@ class Shared:
             **led("accounts", self.accounts.to_arrays()),
             **led("groups", self.groups.to_arrays()),
             **led("recent", self.recent.to_arrays()),
+            **led("exposed", self.exposed.to_arrays()),
+            **led("tempo", self.tempo.to_arrays()),
         }
 
 

@@ -1,12 +1,14 @@
-"""Verdict: three p-values become one number, the evidence.
+"""Verdict: p-values become one number, the evidence.
 
 A client is looked at many times and over two windows; its p-values are those of the worst look of its life (``Tail``),
 so looking often costs nothing more. The chance of a false alarm is split over the heads by ``HEAD_SHARES``: evidence
 is -ln(p / share), to be compared with -ln(alpha) at any time.
 
-Two-step rule: a client whose mean behaviour is odd (H1) is only called a thief when strange (H2) or nearly repeated
-(H3) queries agree, and one with strange queries only when another head agrees. H2 or H3 alone must be overwhelming.
-Where no peers are at hand, a thief looks like a drift of everybody, and the client is only called odd.
+Two-step rule: a client whose mean behaviour is odd beside its peers (H1) or beside its own past (H7) is only called a
+thief when strange (H2) or nearly repeated (H3) queries, uncommonly wide coverage (H5) or an uncommonly good copy for so
+few answers (H6) agree, and one with strange queries only when another head agrees. H5 and H6 never speak alone; H2 or
+H3 alone must be overwhelming. Where no peers are at hand, a thief looks like a drift of everybody, and the client is
+only called odd.
 """
 
 from __future__ import annotations
@@ -23,14 +25,24 @@ from detectors.extraction.heads import PAST_WEIGHT
 from detectors.extraction.history import History
 from detectors.extraction.layout import Sums
 from detectors.extraction.peers import Company
+from detectors.extraction.selfhistory import Itself
 
-HEAD_SHARES = (0.4, 0.3, 0.3)
+HEAD_SHARES = (0.4, 0.2, 0.2, 0.2)
+"""Of H1, H2, H3 and H7."""
 AGREEMENT = float(np.log(0.03))
 SECOND_WITNESS = 0.5
 """How much of the second head's evidence, beyond mere agreement, adds to the first's; both see the same queries."""
 MIN_EFFECT = 0.04
 OVERWHELMING_EFFECT = 0.15
 OVERWHELMING_DISCOUNT = 1.25
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Natural logs of the p-values of the heads that do not look at the window's mean: coverage (H5), exposure (H6)."""
+
+    coverage: float = 0.0
+    exposure: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,6 +54,7 @@ class Finding:
         odd: evidence that behaviour is odd (any head). stolen: evidence of extraction under the two-step rule.
         strange, strange_peers, near, near_peers: shares of queries, the client's and its peers'.
         unlike: least share of queries that cannot be like those of peers.
+        itself: log p-value of H7. beside: those of H5 and H6.
     """
 
     sums: Sums
@@ -54,6 +67,8 @@ class Finding:
     near_peers: float
     unlike: float
     centre: np.ndarray[tuple[int], np.dtype[np.float64]]
+    itself: float = 0.0
+    beside: Beside = Beside()
 
     @property
     def effect(self) -> float:
@@ -73,12 +88,27 @@ def share_unlike(mean: FloatArray, centre: FloatArray, n: float) -> float:
     return float(((client - peers - 2.0 * error) / (1.0 - peers))[:, :-2].max())
 
 
-def examine(sums: Sums, baseline: Baseline, company: Company, own: History | None = None) -> Finding:
-    """One look at one window of a client among its peers, and beside its own past."""
+def examine(
+    sums: Sums,
+    baseline: Baseline,
+    company: Company,
+    own: History | None = None,
+    itself: Itself | None = None,
+    client: str = "",
+    beside: Beside = Beside(),
+) -> Finding:
+    """One look at one window of a client among its peers, and beside its own past.
+
+    The past ``own`` excuses what it explains; with ``itself`` it also accuses a client that is no longer like it.
+    """
     fresh, compared = sums.count("fresh"), sums.count("compared")
     spread = baseline.spread
     drift = company.drift(spread)
-    ratio = spread.ratio(sums.mean, fresh, drift, own) / company.inflation(spread, fresh, drift)
+    inflation = company.inflation(spread, fresh, drift)
+    ratio = spread.ratio(sums.mean, fresh, drift, own) / inflation
+    p7 = 0.0
+    if itself is not None:
+        p7 = itself.log_p(client, sums.mean, sums.classes, fresh, own, spread, drift, inflation)
     centre = spread.centre if drift is None else spread.centre + drift
     odd, rare, repeated, alike = baseline.tails
     p1 = odd.log_p(ratio) if fresh >= 10 else 0.0
@@ -95,23 +125,23 @@ def examine(sums: Sums, baseline: Baseline, company: Company, own: History | Non
     )
     filtered = spread.resemblance(baseline.made_up, sums.mean, fresh, drift, own) if fresh >= 10 else 0.0
     p2, p3 = _two(rare.log_p(p2), alike.log_p(filtered)), repeated.log_p(p3)
-    e1, e2, e3 = (float(-p + np.log(share)) for p, share in zip((p1, p2, p3), HEAD_SHARES, strict=True))
+    e1, e2, e3, e7 = (float(-p + np.log(share)) for p, share in zip((p1, p2, p3, p7), HEAD_SHARES, strict=True))
     strange, seen_near = sums.share("strange_01", "fresh"), near[0] / max(1.0, compared)
     strange_peers, usual_near = max(peers[0], baseline.strange[0].mean), max(near_peers[0], baseline.near[0].mean)
     unlike = share_unlike(sums.mean, centre, fresh) if fresh >= 10 else 0.0
     if own is not None and unlike > 0:
         trust = own.fresh / (own.fresh + PAST_WEIGHT)
         unlike = min(unlike, share_unlike(sums.mean, centre + trust * (own.mean - spread.centre), fresh))
+    second, first = min(p2, p3, beside.coverage, beside.exposure), max(e1, e7)
     routes = [
-        _agreed(e1, min(p2, p3)),
+        _agreed(first, second),
         _agreed(e2, min(p1, p3)),
         e2 / OVERWHELMING_DISCOUNT if strange - strange_peers >= OVERWHELMING_EFFECT else 0.0,
         e3 / OVERWHELMING_DISCOUNT if seen_near - usual_near >= OVERWHELMING_EFFECT else 0.0,
     ]
     stolen = 0.0 if company.is_thin else max(routes)
-    return Finding(
-        sums, (p1, p2, p3), max(e1, *routes), stolen, strange, strange_peers, seen_near, usual_near, unlike, centre
-    )
+    shares = (strange, strange_peers, seen_near, usual_near, unlike)
+    return Finding(sums, (p1, p2, p3), max(e1, e7, *routes), stolen, *shares, centre, p7, beside)
 
 
 def _agreed(evidence: float, second: float) -> float:

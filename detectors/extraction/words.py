@@ -10,12 +10,17 @@ from detectors.batch import FloatArray
 from detectors.clients.techniques import ATLAS_RELEASE, BENIGN_EXPLANATIONS, Family, techniques
 from detectors.extraction.baseline import Baseline
 from detectors.extraction.channels import EDGES, Channels
-from detectors.extraction.verdict import Finding
+from detectors.extraction.verdict import AGREEMENT, Finding
 
 _TITLES = (
     ("H1", "behaviour unlike honest clients", "mean behaviour lies outside the spread of honest clients"),
     ("H2", "strange queries", "queries rarer than 1 in 100 or 1 in 20 for their predicted class"),
     ("H3", "near repeats", "queries that almost repeat one of the client's own recent queries"),
+)
+_OTHERS = (
+    ("H7", "unlike itself", "mean behaviour lies outside what the client's own past and honest wavering allow"),
+    ("H5", "wide coverage", "regions and classes visited, beside honest clients of equal volume; never alone"),
+    ("H6", "a good copy for so few answers", "exposure beside honest clients of equal volume; never alone"),
 )
 _MEASURES = {
     "distance": "distance to the class",
@@ -36,7 +41,8 @@ _RARER = {
     0.9: "9 in 10",
 }
 _LIKE = {
-    Family.NATURAL: "inputs from another domain",
+    Family.NATURAL: "natural inputs, of another domain or of everybody's",
+    Family.UNCERTAINTY: "inputs chosen close to the decision boundary",
     Family.SYNTHETIC: "small perturbations of earlier inputs",
     Family.RANDOM: "random or gridded inputs",
     Family.BOUNDARY: "steps along the decision boundary",
@@ -50,8 +56,13 @@ def family(finding: Finding, channels: Channels) -> Family:
     if finding.near - finding.near_peers >= 0.2:
         hard = _share_rarer(finding, channels, "margin", 0.25)
         return Family.BOUNDARY if hard is not None and hard >= 0.5 else Family.SYNTHETIC
-    if finding.strange - finding.strange_peers < 0.05:
-        return Family.UNCLEAR
+    excess = finding.strange - finding.strange_peers
+    hard = _share_rarer(finding, channels, "margin", 0.25)
+    if hard is not None and hard >= 0.5 and excess < 0.25:
+        return Family.UNCERTAINTY
+    if excess < 0.05:
+        wide = min(finding.itself, finding.beside.coverage, finding.beside.exposure) < AGREEMENT
+        return Family.NATURAL if wide else Family.UNCLEAR
     far = sums.count("far") / max(1.0, sums.count("strange_01"))
     return Family.RANDOM if far >= 0.5 else Family.NATURAL
 
@@ -97,6 +108,8 @@ def detail(finding: Finding, kind: Family, channels: Channels, baseline: Baselin
 
 def shares(finding: Finding) -> str:
     """Which share of the queries is strange or nearly repeated, against peers, as the middle of a sentence."""
+    if finding.itself < min(finding.log_p):
+        return "it behaves unlike its own past"
     if finding.near - finding.near_peers > finding.strange - finding.strange_peers:
         return (
             f"{_percent(finding.near)} of queries nearly repeat the sender's own (peers {_percent(finding.near_peers)})"
@@ -109,6 +122,9 @@ def shares(finding: Finding) -> str:
 
 def heads(finding: Finding) -> list[dict[str, Any]]:
     """The heads with their p-values, before the price of repeated looks."""
+    told = [*zip(_TITLES, finding.log_p, strict=True)]
+    others = (finding.itself, finding.beside.coverage, finding.beside.exposure)
+    told += [(title, p) for title, p in zip(_OTHERS, others, strict=True) if p < 0.0]
     return [
         {
             "name": name,
@@ -117,7 +133,7 @@ def heads(finding: Finding) -> list[dict[str, Any]]:
             "log10_evidence": round(-p / float(np.log(10.0)), 3),
             "words": words,
         }
-        for (name, title, words), p in zip(_TITLES, finding.log_p, strict=True)
+        for (name, title, words), p in told
     ]
 
 

@@ -10,12 +10,13 @@ import json
 import sys
 from collections.abc import Callable
 
-from tests.benchmarks import collusion, drift, extraction, ood, pipeline
+from tests.benchmarks import collusion, drift, exposure, extraction, ood, pipeline
 from tests.benchmarks.report import Report
 
 BENCHMARKS: dict[str, Callable[[bool, int], Report]] = {
     "collusion": collusion.run,
     "drift": drift.run,
+    "exposure": exposure.run,
     "extraction": extraction.run,
     "ood": ood.run,
     "pipeline": pipeline.run,

@@ -796,6 +796,22 @@ EXTRACTION: Mapping[str, Any] = {
             "current": [0.61, 0.2, 0.1, 0.05, 0.04],
         }
     ],
+    "exposure": {
+        "n_queries": 18_204,
+        "agreement": 0.84,
+        "usual": 0.41,
+        "ceiling": 0.97,
+        "share": 0.77,
+        "words": "A copy trained on these 18,204 answers would agree with the model on 84 % of ordinary inputs.",
+    },
+    "coverage": {"words": "In any 800 of its queries it visits 94 regions, honest clients of equal volume 51."},
+    "tempo": [
+        {"name": "night share", "words": "61 % of its events come at night", "client": 0.61, "peers": 0.09},
+        {"name": "burst ratio", "words": "it asks evenly", "client": 0.3},
+    ],
+    "actions": [
+        {"id": "AML.M0004", "name": "Restrict Number of AI Model Queries", "words": "Limit this key's queries a day."},
+    ],
     "techniques": [
         {"id": "AML.T0024.002", "name": "Extract AI Model", "source": "MITRE ATLAS"},
         {"id": "ML05:2023", "name": "Model Theft", "source": "OWASP ML Top 10"},
@@ -866,6 +882,11 @@ HOSTILE: Mapping[str, Any] = {
         "not a mapping",
     ],
     "heads": [{"title": SCRIPT, "words": IMAGE}, 3],
+    "exposure": {"agreement": 7, "usual": float("nan"), "ceiling": "x", "words": SCRIPT},
+    "exposures": [{"client": SCRIPT, "n_queries": -1, "agreement": "x", "share": 2}, None],
+    "coverage": {"words": IMAGE},
+    "tempo": [{"words": SCRIPT, "client": LINK, "peers": 9}, 3],
+    "actions": [{"id": SCRIPT, "name": IMAGE, "words": LINK}, "x"],
     "techniques": [{"id": SCRIPT, "name": IMAGE, "source": LINK}],
     "benign_explanations": [SCRIPT, None],
     "histograms": [{"title": SCRIPT, "labels": [LINK], "reference": [1], "current": ["x"]}],

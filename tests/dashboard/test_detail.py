@@ -42,6 +42,12 @@ KEYS = (
     "words",
     "unit",
     "expected",
+    "exposure",
+    "exposures",
+    "coverage",
+    "tempo",
+    "actions",
+    "agreement",
 )
 json_values = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=8),
@@ -62,6 +68,11 @@ def test_each_detector_s_detail_is_read_whole(fakes):
     assert (ood.share_strange, ood.clients[0].n_strange) == (0.124, 702)
     assert theft.heads[0].log10_evidence == 8.1
     assert [item.title for item in theft.comparisons] == ["Classes asked for", "Margin between the two best classes"]
+    assert theft.exposure is not None
+    assert (theft.exposure.usual, theft.exposure.agreement, theft.exposure.ceiling) == (0.41, 0.84, 0.97)
+    assert "94 regions" in theft.coverage
+    assert [(item.client, item.peers) for item in theft.tempo] == [(0.61, 0.09), (0.3, None)]
+    assert [item.id for item in theft.actions] == ["AML.M0004"]
     assert (len(theft.techniques), len(theft.benign_explanations)) == (3, 3)
 
 

@@ -107,7 +107,7 @@ class TestFaults:
             ("[kafak]\nx = 1", "kafak: there is no such setting; did you mean kafka?"),
             (
                 "port = 1",
-                "port: there is no such setting; there are alarm_budget, tolerance, database, kafka",
+                "port: there is no such setting; there are alarm_budget, tolerance, exposure_limit, database, kafka",
             ),
             ("[database]\nport = 1", "database.port: there is no such setting; there are database.url"),
         ],

@@ -48,7 +48,7 @@ def test_the_alarm_says_what_an_analyst_needs(thief_readings):
     assert alarm.log_evidence >= alarm.log_threshold
     assert alarm.effect >= alarm.minimum_effect
     assert "mallory" in alarm.reason
-    assert [head["name"] for head in alarm.detail["heads"]] == ["H1", "H2", "H3"]
+    assert [head["name"] for head in alarm.detail["heads"]][:3] == ["H1", "H2", "H3"]
     assert 1 <= len(alarm.detail["coordinates"]) <= 5
     assert alarm.detail["techniques"][0]["id"] == "AML.T0024.002"
     assert alarm.detail["atlas_release"] == ATLAS_RELEASE
