@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -119,16 +117,17 @@ def test_the_ledger_counts_client_days_and_alarms_against_the_budget(kit, servic
 def test_a_thief_that_drips_slowly_cannot_teach_the_baseline(kit, service):
     rng = np.random.default_rng(9)
     honest = kit("crowd")(23, 40, PANES)
-    share = 0.15
+    stolen = rng.random(400) < 0.04
     rows = [kit("honest_rows")(rng, 400)]
-    rows[0][rng.random(400) < share] = kit("thief_rows")(rng, 400)[:1]
+    rows[0][stolen] = kit("thief_rows")(rng, int(stolen.sum()))
     drip = kit("events")(rows, ["dripper"], rng, PANES)
     both = concatenate([honest, drip])
     both = both.take(np.argsort(both.timestamp, kind="stable"))
     spread = service.detector.baseline.spread
 
     def factors(batch):
-        state = _shared(service, replace(batch))[-1][0]
+        state, summary = _shared(service, batch)[-1]
+        assert not summary.detail["recalibration"]["frozen"]
         return Recent.load({k[7:]: v for k, v in state.items() if k.startswith("recent/")}).factors(spread)
 
     alone = factors(honest)
