@@ -6,10 +6,29 @@ older or newer detector still has a page.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from dashboard.exposed import (
+    Action,
+    Exposed,
+    Exposure,
+    Habit,
+    read_action,
+    read_exposed,
+    read_exposure,
+    read_habit,
+    read_words,
+)
+from dashboard.values import count as _count
+from dashboard.values import figure as _figure
+from dashboard.values import fraction as _fraction
+from dashboard.values import items as _list
+from dashboard.values import mappings as _mappings
+from dashboard.values import number as _number
+from dashboard.values import text as _text
+from dashboard.values import whole as _whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,44 +174,6 @@ class Technique:
 
 
 @dataclass(frozen=True, slots=True)
-class Exposure:
-    """How good a copy a client could have trained: agreements with the model, as shares."""
-
-    agreement: float | None
-    usual: float | None
-    ceiling: float | None
-    words: str
-
-
-@dataclass(frozen=True, slots=True)
-class Exposed:
-    """One of the clients that could have trained the best copies."""
-
-    client: str
-    n_queries: int | None
-    agreement: float | None
-    share: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Habit:
-    """One thing about when a client asks, beside all clients where that is known."""
-
-    words: str
-    client: float | None
-    peers: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Action:
-    """Something that may be done, and the name it has elsewhere."""
-
-    id: str
-    name: str
-    words: str
-
-
-@dataclass(frozen=True, slots=True)
 class Detail:
     """All that an alert's page can show, whichever detector wrote it."""
 
@@ -258,17 +239,11 @@ def read_detail(raw: Mapping[str, Any]) -> Detail:
             Coordinate(_text(item.get("words")), _number(item.get("client")), _number(item.get("peers")))
             for item in _mappings(raw.get("coordinates"))
         ),
-        exposure=_exposure(raw.get("exposure")),
-        exposures=tuple(_exposed(item) for item in _mappings(raw.get("exposures"))),
-        coverage=_said(raw.get("coverage")),
-        tempo=tuple(
-            Habit(_text(item.get("words")), _number(item.get("client")), _fraction(item.get("peers")))
-            for item in _mappings(raw.get("tempo"))
-        ),
-        actions=tuple(
-            Action(_text(item.get("id")), _text(item.get("name")), _text(item.get("words")))
-            for item in _mappings(raw.get("actions"))
-        ),
+        exposure=read_exposure(raw.get("exposure")),
+        exposures=tuple(read_exposed(item) for item in _mappings(raw.get("exposures"))),
+        coverage=read_words(raw.get("coverage")),
+        tempo=tuple(read_habit(item) for item in _mappings(raw.get("tempo"))),
+        actions=tuple(read_action(item) for item in _mappings(raw.get("actions"))),
         techniques=tuple(
             Technique(_text(item.get("id")), _text(item.get("name")), _text(item.get("source")))
             for item in _mappings(raw.get("techniques"))
@@ -382,24 +357,6 @@ def _head(item: Mapping[str, Any]) -> Head:
     )
 
 
-def _exposure(value: object) -> Exposure | None:
-    if not isinstance(value, Mapping):
-        return None
-    agreement, usual, ceiling = (_fraction(value.get(name)) for name in ("agreement", "usual", "ceiling"))
-    found = Exposure(agreement, usual, ceiling, _text(value.get("words")))
-    return found if found.words or found.agreement is not None else None
-
-
-def _exposed(item: Mapping[str, Any]) -> Exposed:
-    agreement, share = _fraction(item.get("agreement")), _fraction(item.get("share"))
-    return Exposed(_text(item.get("client")), _count(item.get("n_queries")), agreement, share)
-
-
-def _said(value: object) -> str:
-    """The sentence of a group of facts."""
-    return _text(value.get("words")) if isinstance(value, Mapping) else ""
-
-
 def _comparisons(raw: Mapping[str, Any]) -> Iterator[Comparison]:
     strangeness = _comparison(
         "How strange the events are (p-value)", raw.get("p_bins"), raw.get("reference"), raw.get("current")
@@ -426,40 +383,3 @@ def _comparison(title: str, labels: object, reference: object, current: object) 
     if not names or len(before) != len(names) or len(now) != len(names):
         return None
     return Comparison(title, names, before, now)
-
-
-def _list(value: object, limit: int = 50) -> Sequence[Any]:
-    return value[:limit] if isinstance(value, (list, tuple)) else ()
-
-
-def _mappings(value: object) -> Iterator[Mapping[str, Any]]:
-    return (item for item in _list(value) if isinstance(item, Mapping))
-
-
-def _text(value: object) -> str:
-    return "" if value is None else str(value)
-
-
-def _figure(value: object) -> float | str | None:
-    return value if isinstance(value, str) else _number(value)
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        return None
-    return float(value)
-
-
-def _fraction(value: object) -> float | None:
-    number = _number(value)
-    return number if number is not None and 0 <= number <= 1 else None
-
-
-def _count(value: object) -> int | None:
-    number = _whole(value)
-    return number if number is not None and number >= 0 else None
-
-
-def _whole(value: object) -> int | None:
-    number = _number(value)
-    return None if number is None else int(number)

@@ -8,7 +8,8 @@ from dash import html
 
 from dashboard import words
 from dashboard.components import panels
-from dashboard.detail import Detail, Exposed, Exposure, Habit
+from dashboard.detail import Detail
+from dashboard.exposed import Exposed, Exposure, Habit
 
 MAX_LINES = 12
 

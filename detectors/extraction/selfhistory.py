@@ -53,7 +53,8 @@ class Wavering:
     @classmethod
     def fit(cls, halves: Sequence[Sequence[FloatArray]], between: FloatArray, seed: int) -> Self:
         """Learn from clients' rows (m, k), first and second half; each is judged by the wavering of the others."""
-        fold = np.random.default_rng(seed).permutation(len(halves)) % min(FOLDS, len(halves))
+        rng = np.random.default_rng(seed)
+        fold = rng.permutation(len(halves)) % min(FOLDS, len(halves))
         found: list[tuple[int, int, float]] = []
         for f in range(int(fold.max()) + 1):
             wobble = _wobble([h for h, g in zip(halves, fold, strict=True) if g != f])

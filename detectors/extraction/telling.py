@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -107,8 +106,8 @@ def exposure_facts(copy: Copy, dossier: Dossier | None = None) -> dict[str, Any]
 def _gained(copy: Copy, dossier: Dossier) -> str:
     earlier = dossier.marks[2]
     if earlier[1]:
-        day = dt.datetime.fromtimestamp(float(earlier[0]), dt.UTC).date()
-        return f" ({_points(copy.agreement - float(earlier[2]))} since {day:%d %B})"
+        day = np.datetime64(int(earlier[0]), "s").astype("datetime64[D]")
+        return f" ({_points(copy.agreement - float(earlier[2]))} since {day})"
     for _, n, agreement in dossier.marks[:2].tolist():
         if 0 < n < copy.n:
             return f" ({_points(copy.agreement - agreement)} over its last {copy.n - int(n):,} queries)"

@@ -178,7 +178,7 @@ def test_gains_are_told_since_the_last_day_and_before_that_by_queries():
     assert "(+6 points over its last 50 queries)" in exposure_facts(Copy(200, 0.80, 0.4, 0.9), dossier)["words"]
     dossier = dossier.measured(Copy(200, 0.80, 0.4, 0.9), day + 60.0)
     assert dossier.gain == (pytest.approx(0.06), pytest.approx(0.06))
-    assert "(+6 points since 01 January)" in exposure_facts(Copy(200, 0.80, 0.4, 0.9), dossier)["words"]
+    assert "(+6 points since 1970-01-01)" in exposure_facts(Copy(200, 0.80, 0.4, 0.9), dossier)["words"]
 
 
 def test_the_most_exposed_list_is_bounded_and_keeps_the_largest():
