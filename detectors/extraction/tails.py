@@ -16,7 +16,7 @@ import numpy as np
 
 from detectors.batch import FloatArray
 
-SHARE_BEYOND = 0.06
+SHARE_BEYOND = 0.03
 """Share of honest clients, the oddest, that the Pareto tail is learned from."""
 UNSHOWN = 3.0
 """Honest clients of sorts that the reference does not show: what any number without one leaves open (rule of three)."""
@@ -53,7 +53,7 @@ class Tail:
         values, weight = values[order], weight[order]
         whole = float(weight.sum()) + 1.0
         above = (np.cumsum(weight) + 1.0) / whole
-        share = max(SHARE_BEYOND, 4.0 / whole)
+        share = max(SHARE_BEYOND, 3.0 / whole)
         last = int(np.clip(np.searchsorted(above, share), 2, max(2, len(values) // 2)))
         beyond = float(values[min(last, len(values) - 1)])
         excess = np.log(values[:last] / beyond) if last <= len(values) else np.zeros(1)
