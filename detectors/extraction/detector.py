@@ -95,6 +95,11 @@ class ExtractionDetector:
             float(-np.log(np.clip(alpha, LEAST_ALPHA, MOST_ALPHA))),
         )
 
+    @property
+    def memory_key(self) -> str:
+        """Detectors with equal keys can share one memory."""
+        return self.ring_code.fingerprint
+
     def new_memory(self, capacity: int = 256, max_clients: int = 10_000) -> ClientRings:
         """Empty rings; who reads a stream holds them and annotates each batch, in arrival order, before sketching."""
         return ClientRings(self.ring_code, capacity, max_clients)

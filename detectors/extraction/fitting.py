@@ -51,7 +51,7 @@ def fit(reference: EventBatch, schema: Schema, seed: int) -> tuple[Channels, Rin
         return Unfit(f"only {len(kept)} events with a client id in the reference: at least {MIN_ROWS} are needed")
     rng = np.random.default_rng(seed)
     channels, rows = fit_channels(kept, maps, rng)
-    code, codes = fit_rings(kept, maps[-1], rows.label, channels.labels, rng)
+    code, codes = fit_rings(kept, maps[-1], rows.label, channels.labels, seed)
     return channels, code, Baseline.fit(*honest(kept, rows, codes, len(channels.labels)), seed=seed)
 
 
