@@ -54,6 +54,7 @@ class RingCode:
         same: distances up to this are the same query.
         near: (C + 1, 3) distances below which honest queries of a predicted class fall in the ``LEVELS`` shares of
             cases; the last row is for every other class. Some classes are all alike, so one limit for all would not do.
+        walk: (C + 1,) distances below which a query continues a walk: half of what is usual between queries of the class.
     """
 
     map: VectorMap
@@ -61,6 +62,7 @@ class RingCode:
     labels: tuple[str, ...]
     same: float
     near: FloatArray
+    walk: FloatArray
 
     def project(self, batch: EventBatch) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
         """(n, PROJECTED) coded queries and (n,) whether the view was there."""
@@ -93,12 +95,13 @@ class RingCode:
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
         arrays: dict[str, NDArray[np.generic]] = {f"map.{k}": v for k, v in self.map.to_arrays().items()}
-        return arrays | {"projection": self.projection, "same": np.array([self.same]), "near": self.near}
+        return arrays | {"projection": self.projection, "same": np.array([self.same]), "near": self.near, "walk": self.walk}
 
     @classmethod
     def load(cls, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any], labels: tuple[str, ...]) -> Self:
         inner = {name[4:]: array for name, array in arrays.items() if name.startswith("map.")}
-        return cls(VectorMap.load(inner, facts), arrays["projection"], labels, float(arrays["same"][0]), arrays["near"])
+        same = float(arrays["same"][0])
+        return cls(VectorMap.load(inner, facts), arrays["projection"], labels, same, arrays["near"], arrays["walk"])
 
 
 def random_projection(width: int, rng: np.random.Generator) -> FloatArray:
@@ -156,7 +159,7 @@ class ClientRings:
             coded, present = self._code.project(batch)
             named = np.array([name is not None for name in names.tolist()], dtype=bool)
             notes = new_notes(label, named, margins(batch))
-            limit = self._code.near[label, -1]
+            limit = self._code.walk[label]
             for client, index in clients_of(batch.client_id):
                 rows = index[present[index]]
                 self._visit(client, rows, coded[rows], notes[rows], limit[rows], distance, told)
@@ -199,19 +202,28 @@ def fit_rings(
     Nothing but these arguments decides it, so every detector that is fitted on the same reference gets the same code.
     """
     none = np.zeros((len(labels) + 1, len(LEVELS)))
-    open_code = RingCode(source, random_projection(source.width, np.random.default_rng([seed, 1])), labels, 0.0, none)
+    open_code = RingCode(source, random_projection(source.width, np.random.default_rng([seed, 1])), labels, 0.0, none, none[:, 0])
     distance = ClientRings(open_code, max_clients=len(batch)).distances(batch)
     known = np.isfinite(distance)
     same = max(2e-3, 0.02 * float(np.median(distance[known]))) if known.any() else 2e-3
     new = known & (distance > same)
-    near = none.copy()
+    near, walk = none.copy(), none[:, 0].copy()
     if new.sum() >= MIN_DISTANCES:
-        near[:] = np.quantile(distance[new], LEVELS)
-        for c in range(len(labels)):
-            if (new & (label == c)).sum() >= MIN_DISTANCES:
-                near[c] = np.quantile(distance[new & (label == c)], LEVELS)
-    code = replace(open_code, same=same, near=near)
+        for c in range(len(labels), -1, -1):
+            own = new & (label == c) if c < len(labels) else new
+            known_to = own if own.sum() >= MIN_DISTANCES else new
+            near[c], walk[c] = np.quantile(distance[known_to], LEVELS), _walk_limit(distance[known_to])
+    code = replace(open_code, same=same, near=near, walk=walk)
     return code, code.codes(distance, label)
+
+
+def _walk_limit(distance: FloatArray) -> float:
+    """Half the usual distance, but no more than a quarter of honest queries lie nearer, and no fewer than ``LEVELS[-1]``.
+
+    Half the median hardly moves when one client in ten sends a stream whose queries are nearly equal; a low quantile does.
+    """
+    low, quarter, middle = np.quantile(distance, [LEVELS[-1], 0.25, 0.5])
+    return float(max(low, min(quarter, 0.5 * middle)))
 
 
 def compare(ring: NDArray[np.float16], new: NDArray[np.float16], capacity: int) -> tuple[FloatArray, IntArray]:

@@ -31,7 +31,7 @@ def fit(reference: EventBatch, schema: Schema, seed: int) -> tuple[RingCode, Bas
     if len(labels) < 2:
         return Unfit("fewer than two predicted classes in the reference: a walk shows where the predicted class flips")
     code, _ = fit_rings(kept, maps[-1], positions(predicted(kept), labels), labels, seed)
-    if not code.near[:, -1].any():
+    if not code.walk.any():
         return Unfit("too few queries a client in the reference to tell which queries are near: a hundred are needed")
     annotated = ClientRings(code, max_clients=len(kept)).annotate(kept)
     added = contributions(annotated)
