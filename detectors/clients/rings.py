@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from detectors.batch import EventBatch, FloatArray, IntArray, ObjectArray
 from detectors.clients.labels import positions, predicted
 from detectors.clients.vectors import VectorMap
-from detectors.clients.walks import NOTE, WALK, Arrivals, follow, margins, new_notes
+from detectors.clients.walks import NOTE, WALK, Arrivals, confidence, follow, new_notes
 
 PROJECTED = 16
 NEAREST_RECENT = "nearest_recent"
@@ -158,7 +158,7 @@ class ClientRings:
         if batch.client_id is not None and len(batch):
             coded, present = self._code.project(batch)
             named = np.array([name is not None for name in names.tolist()], dtype=bool)
-            notes = new_notes(label, named, margins(batch))
+            notes = new_notes(label, named, confidence(batch))
             limit = self._code.walk[label]
             for client, index in clients_of(batch.client_id):
                 rows = index[present[index]]

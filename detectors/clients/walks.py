@@ -17,6 +17,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from detectors.batch import EventBatch, FloatArray, IntArray
 
@@ -24,17 +25,19 @@ CHAIN = "walk_chain"
 """Annotation: which query of its chain a step is, 2, 3 … 255 and beyond; 0 = no step; NaN = nothing can be said."""
 FLIP = "walk_flip"
 """Annotation of a step: 1.0 where the predicted class differs from that of the nearest recent query, 0.0 where not."""
+GAP = "walk_gap"
+"""Annotation of a step: distance to the nearest recent query, in units of the walk limit, 0 to 1 or a little beyond."""
 TRIED = "walk_tried"
 """Annotation of a step: what the last try had brought, see ``Tried``; NaN where the chain has no try yet."""
 WENT_ON = "walk_went_on"
 """Annotation of a step: 1.0 where it went on from the last try, 0.0 where it went back to the base."""
 TURN = "walk_turn"
 """Annotation of a step: cosine between it and the last try's own step, -1 (back along it) to 1 (straight on)."""
-WALK = (CHAIN, FLIP, TRIED, WENT_ON, TURN)
+WALK = (CHAIN, FLIP, GAP, TRIED, WENT_ON, TURN)
 
-NOTE: Final = np.dtype([("label", "u1"), ("length", "u1"), ("base", "u1"), ("chain", "<u2"), ("margin", "<f2")])
+NOTE: Final = np.dtype([("label", "u1"), ("length", "u1"), ("base", "u1"), ("chain", "<u2"), ("sure", "<f2")])
 """Beside each query of a ring: predicted class, length of its chain so far, how many rows back its base is (0 = itself),
-number of its chain, and ln of the ratio of its two largest scores (NaN where no scores are logged)."""
+number of its chain, and log odds of its largest score (NaN where no scores are logged)."""
 NO_LABEL = 255
 LONGEST = 255
 _CHAINS = 1 << 16
@@ -73,25 +76,27 @@ class Arrivals:
         return len(self.rows) - len(self.distance)
 
 
-def new_notes(label: IntArray, known: NDArray[np.bool_], margin: FloatArray) -> NDArray[np.void]:
+def new_notes(label: IntArray, known: NDArray[np.bool_], sure: FloatArray) -> NDArray[np.void]:
     """Notes of queries with these class positions, without a chain yet."""
     notes = np.zeros(len(label), dtype=NOTE)
     notes["label"] = np.where(known, np.minimum(label, NO_LABEL - 1), NO_LABEL)
-    notes["margin"] = margin
+    notes["sure"] = sure
     return notes
 
 
-def margins(batch: EventBatch) -> FloatArray:
-    """(n,) ln of the largest over the second largest probability, at most 30; NaN where no two scores are logged."""
-    scores = batch.logits
-    if batch.probabilities is not None and batch.probabilities.shape[1] > 1:
-        scores = np.log(np.clip(batch.probabilities, 1e-13, None))
+def confidence(batch: EventBatch) -> FloatArray:
+    """(n,) log odds of the largest score against all others, at most 30; NaN where no two scores are logged."""
+    scores = batch.probabilities
     if scores is None or scores.shape[1] < 2:
-        return np.full(len(batch), np.nan)
-    top = np.partition(np.where(np.isnan(scores), -np.inf, scores), -2, axis=1)[:, -2:]
-    with np.errstate(invalid="ignore"):
-        gap = top[:, 1] - top[:, 0]
-    return np.where(np.isfinite(gap), np.minimum(gap, 30.0), np.nan)
+        scores = batch.logits
+        if scores is None or scores.shape[1] < 2:
+            return np.full(len(batch), np.nan)
+        scores = special.softmax(np.where(np.isnan(scores), -np.inf, scores), axis=1)
+    top = np.max(np.where(np.isnan(scores), -np.inf, scores), axis=1)
+    rest = np.nansum(scores, axis=1) - top
+    with np.errstate(invalid="ignore", divide="ignore"):
+        odds = np.log(top) - np.log(np.maximum(rest, 1e-13))
+    return np.where(np.isfinite(odds), np.minimum(odds, 30.0), np.nan)
 
 
 def follow(arrivals: Arrivals, first_chain: int) -> Mapping[str, FloatArray]:
@@ -114,9 +119,12 @@ def follow(arrivals: Arrivals, first_chain: int) -> Mapping[str, FloatArray]:
         chain = notes["chain"][near]
         notes["chain"][at] = chain
         if repeat[i]:
+            back = int(notes["base"][near])
             notes["length"][at] = notes["length"][near]
-            continue
-        _step(arrivals, i, near, latest.get(int(chain)), told)
+            notes["base"][at] = at - near + back if back and at - near + back <= LONGEST else 0
+        else:
+            told[GAP][i] = arrivals.distance[i] / max(arrivals.limit[i], arrivals.same)
+            _step(arrivals, i, near, latest.get(int(chain)), told)
         latest[int(chain)] = at
     return told
 
@@ -128,7 +136,7 @@ def _repeats(arrivals: Arrivals) -> NDArray[np.bool_]:
         return np.zeros(0, dtype=bool)
     new, old = notes[held:], notes[arrivals.nearest]
     with np.errstate(invalid="ignore"):
-        moved = np.abs(new["margin"].astype(np.float32) - old["margin"].astype(np.float32)) > _SAME_ANSWER
+        moved = np.abs(new["sure"].astype(np.float32) - old["sure"].astype(np.float32)) > _SAME_ANSWER
     alike = (new["label"] == old["label"]) & ~moved
     return np.asarray((arrivals.distance <= _IDENTICAL) | ((arrivals.distance <= arrivals.same) & alike))
 
@@ -151,11 +159,10 @@ def _step(arrivals: Arrivals, i: int, near: int, last: int | None, told: Mapping
     else:
         here, there, start = rows[[at, last, base]].astype(np.float32)
         move, tried = here - there, there - start
-        along = float(move @ tried)
-        length_move, length_tried = float(move @ move), float(tried @ tried)
-        went_on = length_tried + 2.0 * along > 0.0
+        far_on, far_back, far_tried = (float(gap @ gap) for gap in (move, here - start, tried))
+        went_on = far_on < far_back
         told[WENT_ON][i] = float(went_on)
-        told[TURN][i] = np.clip(along / max(np.sqrt(length_move * length_tried), 1e-12), -1.0, 1.0)
+        told[TURN][i] = np.clip(float(move @ tried) / max(np.sqrt(far_on * far_tried), 1e-12), -1.0, 1.0)
         told[TRIED][i] = _outcome(notes, last, base)
         base = last if went_on else base
     back[at] = at - base if at - base <= LONGEST else 0
@@ -164,7 +171,7 @@ def _step(arrivals: Arrivals, i: int, near: int, last: int | None, told: Mapping
 def _outcome(notes: NDArray[np.void], last: int, base: int) -> float:
     if notes["label"][last] != notes["label"][base]:
         return Tried.FLIPPED
-    change = float(notes["margin"][last]) - float(notes["margin"][base])
+    change = float(notes["sure"][last]) - float(notes["sure"][base])
     if not abs(change) > _SAME_ANSWER:
         return Tried.LEVEL
     return Tried.ROSE if change > 0 else Tried.FELL

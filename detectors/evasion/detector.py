@@ -45,7 +45,7 @@ from detectors.sketch import Sketch
 CLIENTS = "clients"
 TOTALS = "all"
 UNIT = "share of queries"
-LEAST_ALPHA, MOST_ALPHA = 1e-7, 3e-4
+LEAST_ALPHA, MOST_ALPHA = 1e-7, 1e-3
 """What one client may spend in its life, at least and at most."""
 _LEVELS = (Level.OK, Level.WARNING, Level.ALARM)
 

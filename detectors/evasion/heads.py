@@ -2,49 +2,90 @@
 
 A walk as such accuses nobody: cameras, sensors, what-if tools and test-time augmentation all send queries that nearly
 repeat their own. W1 asks whether the predicted class flips inside chains more often than between the near neighbours of
-honest clients. The others ask whether the client's next move depends on the answer to its last try, by the exact
-test of a two-by-two table whose odds ratio may honestly be up to ``HONEST_ODDS``, since geometry alone couples the two:
-a large jump both changes the answer more often and is followed by a return more often.
+honest clients. The others ask whether the client's next move depends on the answer to its last try, by the exact test
+of a two-by-two table. Geometry alone couples the two a little, and more for one honest client than for another: a large
+jump both changes the answer more often and is followed by a return more often. So the odds ratio of an honest client
+is itself drawn at random, as widely as the reference's clients show and never less than ``LEAST_SPREAD``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
 import numpy as np
 from scipy import special
 
+from detectors.batch import FloatArray
 from detectors.evasion.tally import Tally
 
-HONEST_ODDS = 3.0
-MOST_COUNTED = 4_000
-HEADS = ("W1", "W2", "W3", "W4")
+Table = tuple[int, int, int, int]
+"""Tries with the answer in question: went on, went back; other tries: went on, went back."""
+LEAST_SPREAD, MOST_SPREAD = 0.3, 1.2
+MOST_COUNTED = 1_000
+ENOUGH_TABLES = 8
+_PRIOR_TABLES = 8
+_NODES = np.linspace(-5.0, 5.0, 41)
+_LOG_WEIGHTS = -0.5 * _NODES**2 - special.logsumexp(-0.5 * _NODES**2)
 
 
-def table_log_p(liked_on: int, liked_back: int, other_on: int, other_back: int, odds: float = HONEST_ODDS) -> float:
-    """Ln P(at least ``liked_on``) under Fisher's noncentral hypergeometric distribution with this odds ratio.
+@dataclass(frozen=True, slots=True)
+class Coupling:
+    """ln odds ratios of honest clients' tables: normal with this centre (>= 0) and standard deviation."""
 
-    Exact given the margins of the table. Larger tables are scaled down to ``MOST_COUNTED`` moves.
+    centre: float = 0.0
+    spread: float = 0.4
 
-    >>> round(float(np.exp(table_log_p(3, 0, 0, 3, odds=1.0))), 3)
+    @classmethod
+    def fit(cls, tables: Sequence[Table]) -> Self:
+        """Random-effects estimate (DerSimonian and Laird 1986), the highest twentieth left out, shrunk to the default."""
+        cells = np.array(tables, dtype=np.float64).reshape(len(tables), 4) + 0.5
+        variance = (1.0 / cells).sum(axis=1)
+        cells, variance = cells[variance < 1.5], variance[variance < 1.5]
+        if len(cells) < ENOUGH_TABLES:
+            return cls()
+        odds = np.log(cells[:, 0] * cells[:, 3] / (cells[:, 1] * cells[:, 2]))
+        kept = np.argsort(odds)[: len(odds) - max(1, len(odds) // 20)]
+        odds, weight = odds[kept], 1.0 / variance[kept]
+        mean = float(np.average(odds, weights=weight))
+        excess = float(np.sum(weight * (odds - mean) ** 2)) - (len(odds) - 1)
+        found = max(0.0, excess / float(weight.sum() - np.sum(weight**2) / weight.sum()))
+        n = len(odds)
+        spread = np.sqrt((n * found + _PRIOR_TABLES * cls().spread ** 2) / (n + _PRIOR_TABLES))
+        return cls(float(np.clip(mean, 0.0, 1.0)), float(np.clip(spread, LEAST_SPREAD, MOST_SPREAD)))
+
+
+def table_log_p(table: Table, coupling: Coupling) -> float:
+    """Ln P(at least that many went on from the answer in question), given the margins of the table.
+
+    Fisher's noncentral hypergeometric distribution, averaged over honest odds ratios. Larger tables are scaled down to
+    ``MOST_COUNTED`` moves. Cost: 41 sums over the possible tables.
+
+    >>> round(float(np.exp(table_log_p((3, 0, 0, 3), Coupling(0.0, 1e-9)))), 3)
     0.05
     """
-    table = np.array([liked_on, liked_back, other_on, other_back], dtype=np.float64)
-    if table.sum() > MOST_COUNTED:
-        table = np.rint(table * (MOST_COUNTED / table.sum()))
-    a, b, c, d = table.tolist()
+    counts = np.array(table, dtype=np.float64)
+    if counts.sum() > MOST_COUNTED:
+        counts = np.rint(counts * (MOST_COUNTED / counts.sum()))
+    a, b, c, d = counts.tolist()
     liked, other, on = a + b, c + d, a + c
     low, high = max(0.0, on - other), min(liked, on)
     if low == high:
         return 0.0
     k = np.arange(low, high + 1.0)
-    logs = k * np.log(odds) - sum(special.gammaln(x + 1.0) for x in (k, liked - k, on - k, other - on + k))
-    return float(min(0.0, special.logsumexp(logs[k >= a]) - special.logsumexp(logs)))
+    ways = -sum(special.gammaln(x + 1.0) for x in (k, liked - k, on - k, other - on + k))
+    logs = ways + (coupling.centre + coupling.spread * _NODES)[:, None] * k
+    tails = special.logsumexp(logs[:, k >= a], axis=1) - special.logsumexp(logs, axis=1)
+    return float(min(0.0, special.logsumexp(tails + _LOG_WEIGHTS)))
 
 
-def pursuit_log_p(tally: Tally) -> tuple[float, float, float]:
-    """Ln p-values of W2 (goes on when the margin fell), W3 (goes on when it rose), W4 (goes back when the class flipped)."""
-    fell_on, fell_back, rose_on, rose_back = (tally[x] for x in ("fell_on", "fell_back", "rose_on", "rose_back"))
-    return (
-        table_log_p(fell_on, fell_back, rose_on, rose_back),
-        table_log_p(rose_on, rose_back, fell_on, fell_back),
-        table_log_p(tally["kept_on"], tally["kept_back"], tally["flipped_on"], tally["flipped_back"]),
-    )
+def tables(tally: Tally) -> tuple[Table, Table, Table]:
+    """Tables of W2 (goes on where the margin fell), W3 (goes on where it rose), W4 (goes back where the class flipped)."""
+    fell, rose, kept, flipped = ((tally[f"{x}_on"], tally[f"{x}_back"]) for x in ("fell", "rose", "kept", "flipped"))
+    return (*fell, *rose), (*rose, *fell), (*kept, *flipped)
+
+
+def pursuit_log_p(tally: Tally, couplings: Sequence[Coupling]) -> FloatArray:
+    """(3,) ln p-values of W2, W3 and W4."""
+    return np.array([table_log_p(t, c) for t, c in zip(tables(tally), couplings, strict=True)])

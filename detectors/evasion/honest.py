@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from detectors.batch import FloatArray
-from detectors.evasion.heads import pursuit_log_p
+from detectors.evasion.heads import Coupling, pursuit_log_p, tables
 from detectors.evasion.tally import Tally
-from detectors.extraction.baseline import fit_rate
 from detectors.extraction.heads import Rate
 
 MIN_QUERIES = 10
 MIN_STEPS = 10
 ENOUGH_CLIENTS = 8
 MAX_SHARES = 2_000
-USUAL_FLIPS = 0.05
+IMAGINED = ((0, 20), (1, 20), (1, 20), (4, 20))
+"""Flips and steps of four honest walkers that are always thought to be there, the last on the edge of two classes."""
+_MEANS = (0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3)
+_SIZES = (6.0, 10.0, 15.0, 25.0, 40.0)
 RAREST = 0.02
 """No walk is called rarer among honest clients than this, however many of them the reference holds."""
 
@@ -29,13 +32,15 @@ class Baseline:
     """Honest clients of the reference.
 
     Attributes:
-        flips: rate of class flips among steps, between clients.
+        flips: rates of class flips among all steps and among tight ones, between clients.
         shares: sorted share of queries that are steps, a value a client.
+        couplings: of W2 to W4, how far honest moves and answers go together without anybody's intent.
         stretch: (3,) in (0, 1], what multiplies the log p-values of W2 to W4 so that honest clients' look uniform.
     """
 
-    flips: Rate
+    flips: tuple[Rate, Rate]
     shares: FloatArray
+    couplings: tuple[Coupling, Coupling, Coupling]
     stretch: FloatArray
 
     @property
@@ -53,11 +58,14 @@ class Baseline:
         """Learn from the tallies of the reference's clients."""
         able = [t for t in tallies if t["compared"] >= MIN_QUERIES]
         walkers = [t for t in able if t["steps"] >= MIN_STEPS]
-        flips = fit_rate([(t["flips"], t["labelled"]) for t in able if t["labelled"]], USUAL_FLIPS, len(walkers), 40.0)
-        told = np.array([pursuit_log_p(t) for t in walkers]).reshape(len(walkers), 3)
+        flips = [(t["flips"], t["labelled"]) for t in able if t["labelled"]]
+        tight = [(t["tight_flips"], t["tight_labelled"]) for t in able if t["tight_labelled"]]
+        rates = fit_flips(flips), fit_flips(tight)
+        falls, rises, turns = (Coupling.fit([tables(t)[j] for t in walkers]) for j in range(3))
+        told = np.array([pursuit_log_p(t, (falls, rises, turns)) for t in walkers]).reshape(len(walkers), 3)
         stretch = np.array([stretch_of(told[:, j]) for j in range(3)])
         shares = np.sort([t.walking for t in able])[-MAX_SHARES:] if able else np.zeros(0)
-        return cls(flips, shares, stretch)
+        return cls(rates, shares, (falls, rises, turns), stretch)
 
     def log_rarity(self, share: float) -> float:
         """Ln of the share of honest clients who walk at least this much; 0 where few honest clients are known."""
@@ -68,13 +76,32 @@ class Baseline:
         return float(np.log(max(RAREST, (above + 1.0) / (n + 1.0))))
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
-        flips = (self.flips.mean, self.flips.concentration, self.flips.stretch)
-        return {"flips": np.array(flips), "shares": self.shares, "stretch": self.stretch}
+        return {
+            "flips": np.array([(r.mean, r.concentration, r.stretch) for r in self.flips]),
+            "shares": self.shares,
+            "couplings": np.array([(c.centre, c.spread) for c in self.couplings]),
+            "stretch": self.stretch,
+        }
 
     @classmethod
     def load(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
-        mean, concentration, stretch = arrays["flips"].tolist()
-        return cls(Rate(mean, concentration, stretch), arrays["shares"], arrays["stretch"])
+        wide, tight = (Rate(*row) for row in arrays["flips"].tolist())
+        falls, rises, turns = (Coupling(*row) for row in arrays["couplings"].tolist())
+        return cls((wide, tight), arrays["shares"], (falls, rises, turns), arrays["stretch"])
+
+
+def fit_flips(pairs: Sequence[tuple[int, int]]) -> Rate:
+    """Beta distribution of honest flip rates by maximum likelihood over a grid, with the ``IMAGINED`` walkers among them."""
+    some = [*IMAGINED, *((k, n) for k, n in pairs if n >= 5)][:400]
+    grid = [Rate(mean, size) for mean in _MEANS for size in _SIZES]
+    fitted = grid[int(np.argmax([sum(_log_pmf(k, n, rate) for k, n in some) for rate in grid]))]
+    return replace(fitted, stretch=stretch_of(np.array([fitted.log_p(k, n) for k, n in some])))
+
+
+def _log_pmf(k: int, n: int, rate: Rate) -> float:
+    a, b = rate.mean * rate.concentration, (1.0 - rate.mean) * rate.concentration
+    ways = -special.betaln(k + 1.0, n - k + 1.0) - np.log(n + 1.0)
+    return float(ways + special.betaln(k + a, n - k + b) - special.betaln(a, b))
 
 
 def stretch_of(log_p: FloatArray) -> float:

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from detectors.batch import EventBatch, FloatArray, IntArray
 from detectors.clients.rings import NEAREST_RECENT, Code
-from detectors.clients.walks import CHAIN, FLIP, TRIED, TURN, WENT_ON, Tried
+from detectors.clients.walks import CHAIN, FLIP, GAP, TRIED, TURN, WENT_ON, Tried
 
 LENGTHS = (4, 8, 16, 32, 64, 128)
 """Chain lengths that are counted apart."""
+TIGHT = 0.2
+"""Steps shorter than this part of the walk limit are counted apart: the shorter a step, the rarer an honest flip."""
 TURNS = 10
 COUNTS = (
     "events",
@@ -26,6 +28,8 @@ COUNTS = (
     "chains",
     "labelled",
     "flips",
+    "tight_labelled",
+    "tight_flips",
     "fell_on",
     "fell_back",
     "rose_on",
@@ -82,10 +86,11 @@ def contributions(batch: EventBatch) -> IntArray:
     """(n, ``WIDTH``) what each event adds to its client's tally; all but ``events`` is 0 where no ring was asked."""
     n = len(batch)
     blank = np.full(n, np.nan)
-    code, chain, flip, tried, on, turn = (
-        batch.annotations.get(name, blank) for name in (NEAREST_RECENT, CHAIN, FLIP, TRIED, WENT_ON, TURN)
+    code, chain, flip, gap, tried, on, turn = (
+        batch.annotations.get(name, blank) for name in (NEAREST_RECENT, CHAIN, FLIP, GAP, TRIED, WENT_ON, TURN)
     )
     step = np.nan_to_num(chain) > 0
+    tight = step & (gap < TIGHT)
     went, back = on == 1.0, on == 0.0
     kept = (tried == Tried.FELL) | (tried == Tried.LEVEL) | (tried == Tried.ROSE)
     columns: dict[str, NDArray[np.bool_]] = {
@@ -96,6 +101,8 @@ def contributions(batch: EventBatch) -> IntArray:
         "chains": chain == 2.0,
         "labelled": step & ~np.isnan(flip),
         "flips": flip == 1.0,
+        "tight_labelled": tight & ~np.isnan(flip),
+        "tight_flips": tight & (flip == 1.0),
         "fell_on": (tried == Tried.FELL) & went,
         "fell_back": (tried == Tried.FELL) & back,
         "rose_on": (tried == Tried.ROSE) & went,

@@ -31,7 +31,7 @@ class Finding:
     """
 
     tally: Tally
-    log_p: tuple[float, float, float, float]
+    log_p: tuple[float, ...]
     evidence: float
     head: int
     peers_flips: float
@@ -43,15 +43,16 @@ class Finding:
 
 def examine(tally: Tally, look: int, baseline: Baseline, peers_flips: float) -> Finding:
     """Look number ``look`` (0, 1, …) at one window; ``peers_flips`` is the flip rate of today's peers, 0 if unknown."""
-    flips = baseline.flips.log_p(tally["flips"], tally["labelled"], peers_flips)
-    pursuit = np.array(pursuit_log_p(tally)) * baseline.stretch
-    log_p = (flips, *(float(p) for p in pursuit))
+    wide = baseline.flips[0].log_p(tally["flips"], tally["labelled"], peers_flips)
+    tight = baseline.flips[1].log_p(tally["tight_flips"], tally["tight_labelled"], peers_flips)
+    flips = min(0.0, min(wide, tight) + float(np.log(2.0)))
+    log_p = (flips, *(pursuit_log_p(tally, baseline.couplings) * baseline.stretch).tolist())
     rarity = baseline.log_rarity(tally.walking)
     share = np.log(look_share(look) / 2.0) + np.log(HEAD_SHARES)
     evidence = [float(s - p - rarity) if p < 0 else 0.0 for p, s in zip(log_p, share, strict=True)]
     head = int(np.argmax(evidence))
-    usual = max(baseline.flips.mean, peers_flips)
-    return Finding(tally, (log_p[0], log_p[1], log_p[2], log_p[3]), max(0.0, evidence[head]), head, usual)
+    usual = max(baseline.flips[0].mean, peers_flips)
+    return Finding(tally, log_p, max(0.0, evidence[head]), head, usual)
 
 
 def look_share(look: int) -> float:
