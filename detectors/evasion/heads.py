@@ -22,7 +22,7 @@ from detectors.evasion.tally import Tally
 
 Table = tuple[int, int, int, int]
 """Tries with the answer in question: went on, went back; other tries: went on, went back."""
-LEAST_SPREAD, MOST_SPREAD = 0.3, 1.2
+LEAST_SPREAD, MOST_SPREAD = 0.25, 1.2
 MOST_COUNTED = 1_000
 ENOUGH_TABLES = 8
 _PRIOR_TABLES = 8
@@ -35,7 +35,7 @@ class Coupling:
     """ln odds ratios of honest clients' tables: normal with this centre (>= 0) and standard deviation."""
 
     centre: float = 0.0
-    spread: float = 0.4
+    spread: float = 0.3
 
     @classmethod
     def fit(cls, tables: Sequence[Table]) -> Self:

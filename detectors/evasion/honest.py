@@ -19,7 +19,7 @@ MIN_QUERIES = 10
 MIN_STEPS = 10
 ENOUGH_CLIENTS = 8
 MAX_SHARES = 2_000
-IMAGINED = ((0, 20), (1, 20), (1, 20), (4, 20))
+IMAGINED = ((0, 40), (1, 40), (1, 40), (4, 20))
 """Flips and steps of four honest walkers that are always thought to be there, the last on the edge of two classes."""
 _MEANS = (0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3)
 _SIZES = (6.0, 10.0, 15.0, 25.0, 40.0)
@@ -60,12 +60,13 @@ class Baseline:
         walkers = [t for t in able if t["steps"] >= MIN_STEPS]
         flips = [(t["flips"], t["labelled"]) for t in able if t["labelled"]]
         tight = [(t["tight_flips"], t["tight_labelled"]) for t in able if t["tight_labelled"]]
-        rates = fit_flips(flips), fit_flips(tight)
+        wide, close = fit_flips(flips), fit_flips(tight)
+        close = replace(close, mean=min(close.mean, wide.mean))
         falls, rises, turns = (Coupling.fit([tables(t)[j] for t in walkers]) for j in range(3))
         told = np.array([pursuit_log_p(t, (falls, rises, turns)) for t in walkers]).reshape(len(walkers), 3)
         stretch = np.array([stretch_of(told[:, j]) for j in range(3)])
         shares = np.sort([t.walking for t in able])[-MAX_SHARES:] if able else np.zeros(0)
-        return cls(rates, shares, (falls, rises, turns), stretch)
+        return cls((wide, close), shares, (falls, rises, turns), stretch)
 
     def log_rarity(self, share: float) -> float:
         """Ln of the share of honest clients who walk at least this much; 0 where few honest clients are known."""

@@ -15,7 +15,7 @@ from detectors.evasion.heads import pursuit_log_p
 from detectors.evasion.honest import Baseline
 from detectors.evasion.tally import Tally
 
-HEAD_SHARES = (0.35, 0.25, 0.15, 0.25)
+HEAD_SHARES = (0.3, 0.25, 0.25, 0.2)
 MIN_EFFECT = 0.02
 """Least share of a window's queries that must be steps of a walk."""
 

@@ -178,28 +178,38 @@ def simba(oracle: Oracle, rng: np.random.Generator) -> None:
 
 
 def square_attack(oracle: Oracle, rng: np.random.Generator) -> None:
-    """Andriushchenko et al. (2020), maximum-norm version with radius 0.1: random blocks set to a corner of the box."""
+    """Andriushchenko et al. (2020), algorithms 1 and 2: stripes, then ever smaller squares set to a corner of the box.
+
+    Maximum norm 0.2; on a table, runs of columns stand in for squares.
+    """
     row, label = originals(oracle, rng)
     x = oracle.inside(row)
-    radius, d = 0.1, len(x)
+    radius, d = 0.2, len(x)
+    side = round(d**0.5)
+    shape = (1, d) if oracle.world.categories or side * side != d else (side, side)
 
     def loss(scores: Rows) -> float:
         return float(np.log(scores[label] + 1e-12) - np.log(np.delete(scores, label).max() + 1e-12))
 
-    z = np.clip(x + radius * rng.choice([-1.0, 1.0], d), oracle.low, oracle.high)
-    best = loss(oracle.ask(row, z))
-    side = max(1, round(0.8**0.5 * d**0.5 / 2))
-    while best > 0:
-        tried = z.copy()
-        start = int(rng.integers(0, d - side + 1))
-        tried[start : start + side] = x[start : start + side] + radius * rng.choice([-1.0, 1.0])
-        tried = np.clip(tried, oracle.low, oracle.high)
-        if np.array_equal(tried, z):
+    def moved(signs: Rows) -> Rows:
+        return np.clip(x + radius * signs.ravel(), oracle.low, oracle.high)
+
+    signs = np.repeat(rng.choice([-1.0, 1.0], (1, shape[1])), shape[0], axis=0)
+    best = loss(oracle.ask(row, moved(signs)))
+    for i in range(10_000):
+        if best <= 0:
+            return oracle.won()
+        part = 0.8 / 2 ** int(np.searchsorted((10, 50, 200, 500, 1_000), i))
+        high, wide = (max(1, min(n, round((part * d) ** 0.5))) for n in shape)
+        wide = wide if shape[0] > 1 else max(1, round(part * d))
+        a, b = rng.integers(0, shape[0] - high + 1), rng.integers(0, shape[1] - wide + 1)
+        tried = signs.copy()
+        tried[a : a + high, b : b + wide] = rng.choice([-1.0, 1.0])
+        if np.array_equal(tried, signs):
             continue
-        found = loss(oracle.ask(row, tried))
+        found = loss(oracle.ask(row, moved(tried)))
         if found < best:
-            z, best = tried, found
-    oracle.won()
+            signs, best = tried, found
 
 
 def nes(oracle: Oracle, rng: np.random.Generator) -> None:
