@@ -19,7 +19,7 @@ MIN_QUERIES = 10
 MIN_STEPS = 10
 ENOUGH_CLIENTS = 8
 MAX_SHARES = 2_000
-IMAGINED = ((0, 40), (1, 40), (1, 40), (4, 20))
+IMAGINED = ((0, 40), (1, 40), (1, 40), (3, 25))
 """Flips and steps of four honest walkers that are always thought to be there, the last on the edge of two classes."""
 _MEANS = (0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3)
 _SIZES = (6.0, 10.0, 15.0, 25.0, 40.0)
