@@ -54,7 +54,7 @@ class RingCode:
         same: distances up to this are the same query.
         near: (C + 1, 3) distances below which honest queries of a predicted class fall in the ``LEVELS`` shares of
             cases; the last row is for every other class. Some classes are all alike, so one limit for all would not do.
-        walk: (C + 1,) distances below which a query continues a walk: half of what is usual between queries of the class.
+        walk: (C + 1,) distances below which a query continues a walk: half of what is usual in the class.
     """
 
     map: VectorMap
@@ -95,7 +95,8 @@ class RingCode:
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
         arrays: dict[str, NDArray[np.generic]] = {f"map.{k}": v for k, v in self.map.to_arrays().items()}
-        return arrays | {"projection": self.projection, "same": np.array([self.same]), "near": self.near, "walk": self.walk}
+        limits = {"same": np.array([self.same]), "near": self.near, "walk": self.walk}
+        return arrays | {"projection": self.projection} | limits
 
     @classmethod
     def load(cls, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any], labels: tuple[str, ...]) -> Self:
@@ -202,7 +203,8 @@ def fit_rings(
     Nothing but these arguments decides it, so every detector that is fitted on the same reference gets the same code.
     """
     none = np.zeros((len(labels) + 1, len(LEVELS)))
-    open_code = RingCode(source, random_projection(source.width, np.random.default_rng([seed, 1])), labels, 0.0, none, none[:, 0])
+    projection = random_projection(source.width, np.random.default_rng([seed, 1]))
+    open_code = RingCode(source, projection, labels, 0.0, none, none[:, 0])
     distance = ClientRings(open_code, max_clients=len(batch)).distances(batch)
     known = np.isfinite(distance)
     same = max(2e-3, 0.02 * float(np.median(distance[known]))) if known.any() else 2e-3
@@ -218,9 +220,9 @@ def fit_rings(
 
 
 def _walk_limit(distance: FloatArray) -> float:
-    """Half the usual distance, but no more than a quarter of honest queries lie nearer, and no fewer than ``LEVELS[-1]``.
+    """Half the usual distance, but so that between ``LEVELS[-1]`` and a quarter of honest queries lie nearer.
 
-    Half the median hardly moves when one client in ten sends a stream whose queries are nearly equal; a low quantile does.
+    Half the median hardly moves when one client in ten sends queries that are all nearly equal; a low quantile does.
     """
     low, quarter, middle = np.quantile(distance, [LEVELS[-1], 0.25, 0.5])
     return float(max(low, min(quarter, 0.5 * middle)))

@@ -6,7 +6,7 @@ the base has *gone on* from it, and that member becomes the base; any other step
 help of the model's answers goes on from answers it likes and goes back from the rest; who does not read the answers,
 such as a camera, a scheduled what-if or test-time augmentation, goes on and back regardless of them.
 
-Per query seven bytes are kept beside its projection. Everything here is soft state; only counts of steps are ever summed.
+Per query seven bytes are kept beside its projection. All of it is soft state; only counts of steps are ever summed.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ TURN = "walk_turn"
 WALK = (CHAIN, FLIP, GAP, TRIED, WENT_ON, TURN)
 
 NOTE: Final = np.dtype([("label", "u1"), ("length", "u1"), ("base", "u1"), ("chain", "<u2"), ("sure", "<f2")])
-"""Beside each query of a ring: predicted class, length of its chain so far, how many rows back its base is (0 = itself),
-number of its chain, and log odds of its largest score (NaN where no scores are logged)."""
+"""Beside each query of a ring: predicted class, length of its chain so far, how many rows back its base is (0 = it is
+its own), number of its chain, and log odds of its largest score (NaN where no scores are logged)."""
 NO_LABEL = 255
 LONGEST = 255
 _CHAINS = 1 << 16

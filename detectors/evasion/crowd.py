@@ -1,7 +1,7 @@
 """Crowd: how often the class flips at steps of other clients right now, so that a restless model accuses nobody.
 
-A bounded table of the clients that walked most recently. The median over clients is read from it, the client in question
-left out, and clients under alarm never enter it.
+A bounded table of the clients that walked most recently. The median over clients is read from it, without the client in
+question, and clients under alarm never enter it.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ MEMORY = 200
 """Steps of one client that are remembered; older ones fade."""
 ENOUGH_STEPS = 8
 ENOUGH_CLIENTS = 5
-_FLIPS, _LABELLED = COUNTS.index("flips"), COUNTS.index("labelled")
+_FLIPS, _LABELLED = COUNTS.index("tight_flips"), COUNTS.index("tight_labelled")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Crowd:
-    """keys (k,) and counts (k, 2) of flips and labelled steps, the most recently active client last; k <= ``MOST``."""
+    """keys (k,) and counts (k, 2) of flips at short steps and of such steps, the last active client last; k <= ``MOST``."""
 
     keys: IntArray
     counts: IntArray

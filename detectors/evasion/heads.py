@@ -1,11 +1,12 @@
 """Heads: four questions about a client's walks, each a p-value under "a client that does not act on the answers".
 
 A walk as such accuses nobody: cameras, sensors, what-if tools and test-time augmentation all send queries that nearly
-repeat their own. W1 asks whether the predicted class flips inside chains more often than between the near neighbours of
-honest clients. The others ask whether the client's next move depends on the answer to its last try, by the exact test
-of a two-by-two table. Geometry alone couples the two a little, and more for one honest client than for another: a large
-jump both changes the answer more often and is followed by a return more often. So the odds ratio of an honest client
-is itself drawn at random, as widely as the reference's clients show and never less than ``LEAST_SPREAD``.
+repeat their own. W1 asks whether the predicted class flips at short steps more often than with honest clients: a camera
+may hover where the model cannot decide, but to stay within a hair's breadth of that place takes looking for it. The
+others ask whether the client's next move depends on the answer to its last try, by the exact test of a two-by-two
+table. Geometry alone couples the two a little, and more for one honest client than for another: a large jump both
+changes the answer more often and is followed by a return more often. So the odds ratio of an honest client is itself
+drawn at random, as widely as the reference's clients show and never less than ``LEAST_SPREAD``.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Coupling:
 
     @classmethod
     def fit(cls, tables: Sequence[Table]) -> Self:
-        """Random-effects estimate (DerSimonian and Laird 1986), the highest twentieth left out, shrunk to the default."""
+        """Random-effects estimate (DerSimonian and Laird 1986) without the highest twentieth, shrunk to the default."""
         cells = np.array(tables, dtype=np.float64).reshape(len(tables), 4) + 0.5
         variance = (1.0 / cells).sum(axis=1)
         cells, variance = cells[variance < 1.5], variance[variance < 1.5]
@@ -81,7 +82,7 @@ def table_log_p(table: Table, coupling: Coupling) -> float:
 
 
 def tables(tally: Tally) -> tuple[Table, Table, Table]:
-    """Tables of W2 (goes on where the margin fell), W3 (goes on where it rose), W4 (goes back where the class flipped)."""
+    """Tables of W2 (goes on where confidence fell), W3 (goes on where it rose), W4 (goes on where the class held)."""
     fell, rose, kept, flipped = ((tally[f"{x}_on"], tally[f"{x}_back"]) for x in ("fell", "rose", "kept", "flipped"))
     return (*fell, *rose), (*rose, *fell), (*kept, *flipped)
 

@@ -12,7 +12,7 @@ from scipy import special
 
 from detectors.batch import FloatArray
 from detectors.evasion.heads import Coupling, pursuit_log_p, tables
-from detectors.evasion.tally import Tally
+from detectors.evasion.tally import TURNS, Tally
 from detectors.extraction.heads import Rate
 
 MIN_QUERIES = 10
@@ -32,16 +32,18 @@ class Baseline:
     """Honest clients of the reference.
 
     Attributes:
-        flips: rates of class flips among all steps and among tight ones, between clients.
+        flips: rate of class flips among short steps, between clients.
         shares: sorted share of queries that are steps, a value a client.
         couplings: of W2 to W4, how far honest moves and answers go together without anybody's intent.
+        turns: (``TURNS``,) honest shares of the cosines between consecutive steps.
         stretch: (3,) in (0, 1], what multiplies the log p-values of W2 to W4 so that honest clients' look uniform.
     """
 
-    flips: tuple[Rate, Rate]
+    flips: Rate
     shares: FloatArray
     couplings: tuple[Coupling, Coupling, Coupling]
     stretch: FloatArray
+    turns: FloatArray
 
     @property
     def calibration(self) -> str:
@@ -58,15 +60,12 @@ class Baseline:
         """Learn from the tallies of the reference's clients."""
         able = [t for t in tallies if t["compared"] >= MIN_QUERIES]
         walkers = [t for t in able if t["steps"] >= MIN_STEPS]
-        flips = [(t["flips"], t["labelled"]) for t in able if t["labelled"]]
-        tight = [(t["tight_flips"], t["tight_labelled"]) for t in able if t["tight_labelled"]]
-        wide, close = fit_flips(flips), fit_flips(tight)
-        close = replace(close, mean=min(close.mean, wide.mean))
+        flips = fit_flips([(t["tight_flips"], t["tight_labelled"]) for t in able])
         falls, rises, turns = (Coupling.fit([tables(t)[j] for t in walkers]) for j in range(3))
         told = np.array([pursuit_log_p(t, (falls, rises, turns)) for t in walkers]).reshape(len(walkers), 3)
         stretch = np.array([stretch_of(told[:, j]) for j in range(3)])
         shares = np.sort([t.walking for t in able])[-MAX_SHARES:] if able else np.zeros(0)
-        return cls((wide, close), shares, (falls, rises, turns), stretch)
+        return cls(flips, shares, (falls, rises, turns), stretch, _turns(tallies))
 
     def log_rarity(self, share: float) -> float:
         """Ln of the share of honest clients who walk at least this much; 0 where few honest clients are known."""
@@ -78,21 +77,27 @@ class Baseline:
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
         return {
-            "flips": np.array([(r.mean, r.concentration, r.stretch) for r in self.flips]),
+            "flips": np.array([self.flips.mean, self.flips.concentration, self.flips.stretch]),
             "shares": self.shares,
             "couplings": np.array([(c.centre, c.spread) for c in self.couplings]),
             "stretch": self.stretch,
+            "turns": self.turns,
         }
 
     @classmethod
     def load(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
-        wide, tight = (Rate(*row) for row in arrays["flips"].tolist())
+        flips = Rate(*arrays["flips"].tolist())
         falls, rises, turns = (Coupling(*row) for row in arrays["couplings"].tolist())
-        return cls((wide, tight), arrays["shares"], (falls, rises, turns), arrays["stretch"])
+        return cls(flips, arrays["shares"], (falls, rises, turns), arrays["stretch"], arrays["turns"])
+
+
+def _turns(tallies: Sequence[Tally]) -> FloatArray:
+    shares = [t.turns for t in tallies if t.turns.any()]
+    return np.mean(shares, axis=0) if shares else np.zeros(TURNS)
 
 
 def fit_flips(pairs: Sequence[tuple[int, int]]) -> Rate:
-    """Beta distribution of honest flip rates by maximum likelihood over a grid, with the ``IMAGINED`` walkers among them."""
+    """Beta distribution of honest flip rates by maximum likelihood over a grid, the ``IMAGINED`` walkers included."""
     some = [*IMAGINED, *((k, n) for k, n in pairs if n >= 5)][:400]
     grid = [Rate(mean, size) for mean in _MEANS for size in _SIZES]
     fitted = grid[int(np.argmax([sum(_log_pmf(k, n, rate) for k, n in some) for rate in grid]))]

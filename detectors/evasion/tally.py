@@ -70,6 +70,11 @@ class Tally:
         return self["flips"] / max(1, self["labelled"])
 
     @property
+    def short_flip_rate(self) -> float:
+        """Share of the short steps at which the predicted class changed."""
+        return self["tight_flips"] / max(1, self["tight_labelled"])
+
+    @property
     def longest(self) -> int:
         """The longest chain, as far down as lengths are told apart; 0 where there is no step."""
         known = [n for n in LENGTHS if self[f"long_{n}"]]

@@ -16,6 +16,8 @@ from detectors.evasion.honest import Baseline
 from detectors.evasion.tally import Tally
 
 HEAD_SHARES = (0.3, 0.25, 0.25, 0.2)
+ENOUGH_SHORT_STEPS = 40
+"""Flips come in bursts where an honest walk crosses from class to class, so a few steps say nothing of a rate."""
 MIN_EFFECT = 0.02
 """Least share of a window's queries that must be steps of a walk."""
 
@@ -27,7 +29,7 @@ class Finding:
     Attributes:
         log_p: natural logs of the p-values of W1 to W4, before any splitting.
         evidence: of the strongest head. head: its position.
-        peers_flips: how often the class flips at an honest step.
+        peers_flips: how often the class flips at an honest short step.
     """
 
     tally: Tally
@@ -43,15 +45,14 @@ class Finding:
 
 def examine(tally: Tally, look: int, baseline: Baseline, peers_flips: float) -> Finding:
     """Look number ``look`` (0, 1, …) at one window; ``peers_flips`` is the flip rate of today's peers, 0 if unknown."""
-    wide = baseline.flips[0].log_p(tally["flips"], tally["labelled"], peers_flips)
-    tight = baseline.flips[1].log_p(tally["tight_flips"], tally["tight_labelled"], peers_flips)
-    flips = min(0.0, min(wide, tight) + float(np.log(2.0)))
+    hits, short = tally["tight_flips"], tally["tight_labelled"]
+    flips = baseline.flips.log_p(hits, short, peers_flips) if short >= ENOUGH_SHORT_STEPS else 0.0
     log_p = (flips, *(pursuit_log_p(tally, baseline.couplings) * baseline.stretch).tolist())
     rarity = baseline.log_rarity(tally.walking)
     share = np.log(look_share(look) / 2.0) + np.log(HEAD_SHARES)
     evidence = [float(s - p - rarity) if p < 0 else 0.0 for p, s in zip(log_p, share, strict=True)]
     head = int(np.argmax(evidence))
-    usual = max(baseline.flips[0].mean, peers_flips)
+    usual = max(baseline.flips.mean, peers_flips)
     return Finding(tally, log_p, max(0.0, evidence[head]), head, usual)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -51,9 +52,9 @@ _BENIGN = (
     "a person who corrects one form again and again until it is accepted",
 )
 _TITLES = (
-    ("class flips inside chains", "the predicted class changes between queries that nearly repeat one another"),
-    ("follows falling confidence", "goes on from tries that lowered the margin and takes back those that raised it"),
-    ("follows rising confidence", "goes on from tries that raised the margin and takes back those that lowered it"),
+    ("class flips at short steps", "the predicted class changes between queries that are all but the same"),
+    ("follows falling confidence", "goes on from tries that made the model less sure and takes back the others"),
+    ("follows rising confidence", "goes on from tries that made the model surer and takes back the others"),
     ("turns back where the class flips", "goes on while the class holds and goes back where it changed"),
 )
 
@@ -99,7 +100,7 @@ def detail(finding: Finding, kind: Walk, baseline: Baseline, window: str) -> dic
         "window": window,
         "heads": heads(finding),
         "coordinates": coordinates(finding, baseline),
-        "histograms": histograms(tally),
+        "histograms": histograms(tally, baseline),
         "techniques": [{"id": id_, "name": name, "source": source} for id_, name, source in known],
         "atlas_release": ATLAS_RELEASE,
         "benign_explanations": list(_BENIGN),
@@ -127,11 +128,11 @@ def coordinates(finding: Finding, baseline: Baseline) -> list[dict[str, Any]]:
     tally = finding.tally
     table = [
         ("queries that nearly repeat an earlier one of its own", tally.walking, baseline.usual_share),
-        ("of those, the predicted class changed", tally.flip_rate, finding.peers_flips),
+        ("of the shortest of these steps, the predicted class changed", tally.short_flip_rate, finding.peers_flips),
     ]
     for what, on, back in (
-        ("of tries that lowered the margin, it went on from", "fell_on", "fell_back"),
-        ("of tries that raised the margin, it went on from", "rose_on", "rose_back"),
+        ("of tries that made the model less sure, it went on from", "fell_on", "fell_back"),
+        ("of tries that made the model surer, it went on from", "rose_on", "rose_back"),
         ("of tries that changed the class, it went on from", "flipped_on", "flipped_back"),
         ("of tries that kept the class, it went on from", "kept_on", "kept_back"),
     ):
@@ -144,19 +145,18 @@ def coordinates(finding: Finding, baseline: Baseline) -> list[dict[str, Any]]:
     ]
 
 
-def histograms(tally: Tally) -> list[dict[str, Any]]:
-    """Cosines between consecutive steps, beside steps in random directions from one point; chain lengths."""
+def histograms(tally: Tally, baseline: Baseline) -> list[dict[str, Any]]:
+    """Cosines between consecutive steps, beside those of honest clients that walk."""
     turns = tally.turns
     if not turns.sum():
         return []
     edges = np.linspace(-1.0, 1.0, TURNS + 1)
-    labels = [f"{a:.1f} to {b:.1f}" for a, b in zip(edges[:-1], edges[1:], strict=True)]
-    even = np.full(TURNS, 1.0 / TURNS)
+    labels = [f"{a:.1f} to {b:.1f}" for a, b in pairwise(edges.tolist())]
     return [
         {
             "title": "Direction of each step against the one before (-1 back, 1 straight on)",
             "labels": labels,
-            "reference": [round(float(v), 5) for v in even],
+            "reference": [round(float(v), 5) for v in baseline.turns],
             "current": [round(float(v), 5) for v in turns],
         }
     ]
@@ -174,18 +174,21 @@ def _measure(finding: Finding) -> str:
     tally = finding.tally
     if finding.head == 0:
         return (
-            f"the predicted class flips at {_percent(tally.flip_rate)} of these steps, "
+            f"the predicted class flips at {_percent(tally.short_flip_rate)} of its shortest steps, "
             f"{_percent(finding.peers_flips)} with honest clients"
         )
     if finding.head == 3:
-        flipped, kept = (
-            tally[f"{x}_back"] / max(1, tally[f"{x}_back"] + tally[f"{x}_on"]) for x in ("flipped", "kept")
-        )
+        flipped, kept = 1.0 - _gone_on(tally, "flipped"), 1.0 - _gone_on(tally, "kept")
         return f"it takes back {_percent(flipped)} of tries that change the class and {_percent(kept)} of others"
-    fell, rose = (tally[f"{x}_on"] / max(1, tally[f"{x}_back"] + tally[f"{x}_on"]) for x in ("fell", "rose"))
+    fell, rose = _gone_on(tally, "fell"), _gone_on(tally, "rose")
     return (
-        f"it goes on from {_percent(fell)} of tries that lower the margin and {_percent(rose)} of those that raise it"
+        f"it goes on from {_percent(fell)} of tries that make the model less sure "
+        f"and from {_percent(rose)} of those that make it surer"
     )
+
+
+def _gone_on(tally: Tally, answer: str) -> float:
+    return tally[f"{answer}_on"] / max(1, tally[f"{answer}_on"] + tally[f"{answer}_back"])
 
 
 def _percent(share: float) -> str:

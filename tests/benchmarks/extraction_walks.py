@@ -1,8 +1,8 @@
-"""Walks: attacks that feel their way along a model's answers, as published, and honest clients whose queries also crawl.
+"""Walks: published attacks that feel their way along a model's answers, and honest clients whose queries also crawl.
 
 An attack asks an ``Oracle``, which writes down every query and at which one the attacker first had what it wanted:
-an adversarial input with small distortion or, for inversion, an input of which the target class is sure. Image worlds are
-walked in pixel values, tabular ones in standard deviations of each numeric column; categories stay as they are.
+an adversarial input with small distortion or, for inversion, an input that the model is sure to be of the target class.
+Image worlds are walked in pixel values, tabular ones in standard deviations of each numeric column, categories kept.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Oracle:
     """The victim as an attacker sees it: at most ``budget`` answers, each query on record.
 
     Attributes:
-        scale: (q,) units of the ``columns`` (q,) that an attacker may move; low, high: (q,) their limits in these units.
+        scale: (q,) units of the ``columns`` (q,) that an attacker may move; low, high: (q,) their limits in them.
         won_at: number of queries after which the attacker first had what it wanted; None if never.
     """
 
@@ -105,7 +105,8 @@ def boundary_attack(oracle: Oracle, rng: np.random.Generator) -> None:
         gap = x - z
         distance = float(np.linalg.norm(gap))
         if distance <= oracle.small:
-            return oracle.won()
+            oracle.won()
+            return
         eta = rng.standard_normal(len(z))
         eta *= delta * distance / np.linalg.norm(eta)
         eta -= (eta @ gap) / distance**2 * gap
@@ -124,7 +125,7 @@ def boundary_attack(oracle: Oracle, rng: np.random.Generator) -> None:
 
 
 def hop_skip_jump(oracle: Oracle, rng: np.random.Generator) -> None:
-    """Chen, Jordan, Wainwright (2020), algorithm 2 for the Euclidean norm: bisection, gradient estimate, geometric step."""
+    """Chen, Jordan, Wainwright (2020), algorithm 2, Euclidean: bisection, gradient estimate, geometric step."""
     row, label = originals(oracle, rng)
     x = oracle.inside(row)
     z = oracle.inside(other_class(oracle, rng, label))
@@ -145,7 +146,8 @@ def hop_skip_jump(oracle: Oracle, rng: np.random.Generator) -> None:
     for t in range(1, 100):
         distance = float(np.linalg.norm(z - x))
         if distance <= oracle.small:
-            return oracle.won()
+            oracle.won()
+            return
         u = rng.standard_normal((int(100 * np.sqrt(t)), d))
         u /= np.linalg.norm(u, axis=1, keepdims=True)
         phi = np.array([1.0 if adversarial(z + distance / d * v) else -1.0 for v in u])
@@ -159,7 +161,7 @@ def hop_skip_jump(oracle: Oracle, rng: np.random.Generator) -> None:
 
 
 def simba(oracle: Oracle, rng: np.random.Generator) -> None:
-    """Guo et al. (2019), algorithm 1 in the pixel basis with steps of 0.2: keep what lowers the true class's probability."""
+    """Guo et al. (2019), algorithm 1, pixel basis, steps of 0.2: keep what lowers the true class's probability."""
     row, label = originals(oracle, rng)
     z = oracle.inside(row)
     best = float(oracle.ask(row, z)[label])
@@ -171,7 +173,8 @@ def simba(oracle: Oracle, rng: np.random.Generator) -> None:
                 continue
             scores = oracle.ask(row, tried)
             if scores.argmax() != label:
-                return oracle.won()
+                oracle.won()
+                return
             if scores[label] < best:
                 z, best = tried, float(scores[label])
                 break
@@ -198,7 +201,8 @@ def square_attack(oracle: Oracle, rng: np.random.Generator) -> None:
     best = loss(oracle.ask(row, moved(signs)))
     for i in range(10_000):
         if best <= 0:
-            return oracle.won()
+            oracle.won()
+            return
         part = 0.8 / 2 ** int(np.searchsorted((10, 50, 200, 500, 1_000), i))
         high, wide = (max(1, min(n, round((part * d) ** 0.5))) for n in shape)
         wide = wide if shape[0] > 1 else max(1, round(part * d))
@@ -226,11 +230,12 @@ def nes(oracle: Oracle, rng: np.random.Generator) -> None:
         z = np.clip(z - 0.02 * np.sign(gradient), x - 0.2, x + 0.2)
         z = np.clip(z, oracle.low, oracle.high)
         if oracle.ask(row, z).argmax() != label:
-            return oracle.won()
+            oracle.won()
+            return
 
 
 def line_search(oracle: Oracle, rng: np.random.Generator) -> None:
-    """Bisection from one input towards others of another class, keeping the nearest crossing (Cheng et al. 2019, start)."""
+    """Bisection from one input towards others of another class, keeping the nearest crossing (Cheng et al. 2019)."""
     row, label = originals(oracle, rng)
     x = oracle.inside(row)
     nearest = np.inf
@@ -243,11 +248,12 @@ def line_search(oracle: Oracle, rng: np.random.Generator) -> None:
             low, high = (low, middle) if crossed else (middle, high)
         nearest = min(nearest, high * float(np.linalg.norm(far - x)))
         if nearest <= oracle.small:
-            return oracle.won()
+            oracle.won()
+            return
 
 
 def inversion(oracle: Oracle, rng: np.random.Generator) -> None:
-    """Fredrikson, Jha, Ristenpart (2015), black box: from the mean input uphill in one class's confidence by trial steps."""
+    """Fredrikson, Jha, Ristenpart (2015), black box: from the mean input uphill in one class's confidence by trials."""
     row = oracle.world.pool.mean(axis=0)
     for j, names in oracle.world.categories.items():
         row[j] = rng.integers(len(names))
@@ -285,7 +291,7 @@ class Attack:
 
 
 def attack(world: World, name: str, share: float, rng: np.random.Generator, n: int = 250) -> Attack:
-    """The first ``n`` queries of one who repeats an attack on input after input, ``share`` of them queries of the attack."""
+    """The first ``n`` queries of one who attacks input after input, ``share`` of them queries of the attack."""
     oracle = Oracle.of(world, max(1, round(share * n)))
     try:
         while True:
