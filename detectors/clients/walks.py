@@ -169,7 +169,10 @@ def _step(arrivals: Arrivals, i: int, near: int, last: int | None, told: Mapping
 
 
 def _outcome(notes: NDArray[np.void], last: int, base: int) -> float:
-    if notes["label"][last] != notes["label"][base]:
+    first, second = int(notes["label"][base]), int(notes["label"][last])
+    if NO_LABEL in (first, second):
+        return float("nan")
+    if first != second:
         return Tried.FLIPPED
     change = float(notes["sure"][last]) - float(notes["sure"][base])
     if not abs(change) > _SAME_ANSWER:

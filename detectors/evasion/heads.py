@@ -1,10 +1,10 @@
-"""Heads: four questions about a client's walks, each a p-value under "a client that does not act on the answers".
+"""Heads: five questions about a client's walks, each a p-value under "a client that does not act on the answers".
 
 A walk as such accuses nobody: cameras, sensors, what-if tools and test-time augmentation all send queries that nearly
 repeat their own. W1 asks whether the predicted class flips at short steps more often than with honest clients: a camera
 may hover where the model cannot decide, but to stay within a hair's breadth of that place takes looking for it. The
-others ask whether the client's next move depends on the answer to its last try, by the exact test of a two-by-two
-table. Geometry alone couples the two a little, and more for one honest client than for another: a large jump both
+others ask whether the client's next move depends on the answer to its last try (W2 to W4: whether it goes on from there
+or back; W5: whether it goes straight on along a line or turns), by the exact test of a two-by-two table. Geometry alone couples the two a little, and more for one honest client than for another: a large jump both
 changes the answer more often and is followed by a return more often. So the odds ratio of an honest client is itself
 drawn at random, as widely as the reference's clients show and never less than ``LEAST_SPREAD``.
 """
@@ -24,6 +24,8 @@ from detectors.evasion.tally import Tally
 Table = tuple[int, int, int, int]
 """Tries with the answer in question: went on, went back; other tries: went on, went back."""
 LEAST_SPREAD, MOST_SPREAD = 0.25, 1.2
+PURSUITS = 4
+"""Heads that test a table: W2 to W5."""
 MOST_COUNTED = 1_000
 ENOUGH_TABLES = 8
 _PRIOR_TABLES = 8
@@ -81,12 +83,13 @@ def table_log_p(table: Table, coupling: Coupling) -> float:
     return float(min(0.0, special.logsumexp(tails + _LOG_WEIGHTS)))
 
 
-def tables(tally: Tally) -> tuple[Table, Table, Table]:
-    """Tables of W2 (goes on where confidence fell), W3 (goes on where it rose), W4 (goes on where the class held)."""
+def tables(tally: Tally) -> tuple[Table, Table, Table, Table]:
+    """Tables of W2 to W5: goes on where confidence fell, where it rose, where the class held; straight on where it held."""
     fell, rose, kept, flipped = ((tally[f"{x}_on"], tally[f"{x}_back"]) for x in ("fell", "rose", "kept", "flipped"))
-    return (*fell, *rose), (*rose, *fell), (*kept, *flipped)
+    held, crossed = ((tally[f"{x}_ahead"], tally[f"{x}_turned"]) for x in ("kept", "flipped"))
+    return (*fell, *rose), (*rose, *fell), (*kept, *flipped), (*held, *crossed)
 
 
 def pursuit_log_p(tally: Tally, couplings: Sequence[Coupling]) -> FloatArray:
-    """(3,) ln p-values of W2, W3 and W4."""
+    """(4,) ln p-values of W2 to W5."""
     return np.array([table_log_p(t, c) for t, c in zip(tables(tally), couplings, strict=True)])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from detectors.batch import FloatArray
-from detectors.evasion.heads import Coupling, pursuit_log_p, tables
+from detectors.evasion.heads import PURSUITS, Coupling, pursuit_log_p, tables
 from detectors.evasion.tally import TURNS, Tally
 from detectors.extraction.heads import Rate
 
@@ -34,14 +34,14 @@ class Baseline:
     Attributes:
         flips: rate of class flips among short steps, between clients.
         shares: sorted share of queries that are steps, a value a client.
-        couplings: of W2 to W4, how far honest moves and answers go together without anybody's intent.
+        couplings: of W2 to W5, how far honest moves and answers go together without anybody's intent.
         turns: (``TURNS``,) honest shares of the cosines between consecutive steps.
-        stretch: (3,) in (0, 1], what multiplies the log p-values of W2 to W4 so that honest clients' look uniform.
+        stretch: (4,) in (0, 1], what multiplies the log p-values of W2 to W5 so that honest clients' look uniform.
     """
 
     flips: Rate
     shares: FloatArray
-    couplings: tuple[Coupling, Coupling, Coupling]
+    couplings: tuple[Coupling, ...]
     stretch: FloatArray
     turns: FloatArray
 
@@ -61,11 +61,11 @@ class Baseline:
         able = [t for t in tallies if t["compared"] >= MIN_QUERIES]
         walkers = [t for t in able if t["steps"] >= MIN_STEPS]
         flips = fit_flips([(t["tight_flips"], t["tight_labelled"]) for t in able])
-        falls, rises, turns = (Coupling.fit([tables(t)[j] for t in walkers]) for j in range(3))
-        told = np.array([pursuit_log_p(t, (falls, rises, turns)) for t in walkers]).reshape(len(walkers), 3)
-        stretch = np.array([stretch_of(told[:, j]) for j in range(3)])
+        couplings = tuple(Coupling.fit([tables(t)[j] for t in walkers]) for j in range(PURSUITS))
+        told = np.array([pursuit_log_p(t, couplings) for t in walkers]).reshape(len(walkers), PURSUITS)
+        stretch = np.array([stretch_of(told[:, j]) for j in range(PURSUITS)])
         shares = np.sort([t.walking for t in able])[-MAX_SHARES:] if able else np.zeros(0)
-        return cls(flips, shares, (falls, rises, turns), stretch, _turns(tallies))
+        return cls(flips, shares, couplings, stretch, _turns(tallies))
 
     def log_rarity(self, share: float) -> float:
         """Ln of the share of honest clients who walk at least this much; 0 where few honest clients are known."""
@@ -87,8 +87,8 @@ class Baseline:
     @classmethod
     def load(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
         flips = Rate(*arrays["flips"].tolist())
-        falls, rises, turns = (Coupling(*row) for row in arrays["couplings"].tolist())
-        return cls(flips, arrays["shares"], (falls, rises, turns), arrays["stretch"], arrays["turns"])
+        couplings = tuple(Coupling(*row) for row in arrays["couplings"].tolist())
+        return cls(flips, arrays["shares"], couplings, arrays["stretch"], arrays["turns"])
 
 
 def _turns(tallies: Sequence[Tally]) -> FloatArray:

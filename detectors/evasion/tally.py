@@ -19,6 +19,8 @@ LENGTHS = (4, 8, 16, 32, 64, 128)
 """Chain lengths that are counted apart."""
 TIGHT = 0.2
 """Steps shorter than this part of the walk limit are counted apart: the shorter a step, the rarer an honest flip."""
+STRAIGHT = 0.8
+"""A cosine beyond this, either way, is a step along the line of the last one."""
 TURNS = 10
 COUNTS = (
     "events",
@@ -38,6 +40,10 @@ COUNTS = (
     "kept_back",
     "flipped_on",
     "flipped_back",
+    "kept_ahead",
+    "kept_turned",
+    "flipped_ahead",
+    "flipped_turned",
     *(f"long_{n}" for n in LENGTHS),
     *(f"turn_{i}" for i in range(TURNS)),
 )
@@ -97,6 +103,7 @@ def contributions(batch: EventBatch) -> IntArray:
     step = np.nan_to_num(chain) > 0
     tight = step & (gap < TIGHT)
     went, back = on == 1.0, on == 0.0
+    ahead, turned = turn >= STRAIGHT, turn <= -STRAIGHT
     kept = (tried == Tried.FELL) | (tried == Tried.LEVEL) | (tried == Tried.ROSE)
     columns: dict[str, NDArray[np.bool_]] = {
         "events": np.ones(n, dtype=bool),
@@ -116,12 +123,16 @@ def contributions(batch: EventBatch) -> IntArray:
         "kept_back": kept & back,
         "flipped_on": (tried == Tried.FLIPPED) & went,
         "flipped_back": (tried == Tried.FLIPPED) & back,
+        "kept_ahead": kept & ahead,
+        "kept_turned": kept & turned,
+        "flipped_ahead": (tried == Tried.FLIPPED) & ahead,
+        "flipped_turned": (tried == Tried.FLIPPED) & turned,
         **{f"long_{length}": np.nan_to_num(chain) >= length for length in LENGTHS},
     }
     out = np.zeros((n, WIDTH), dtype=np.int64)
     for name, values in columns.items():
         out[:, _AT[name]] = values
-    turned = np.flatnonzero(~np.isnan(turn))
-    place = np.clip(((turn[turned] + 1.0) / 2.0 * TURNS).astype(np.int64), 0, TURNS - 1)
-    out[turned, _AT["turn_0"] + place] = 1
+    told = np.flatnonzero(~np.isnan(turn))
+    place = np.clip(((turn[told] + 1.0) / 2.0 * TURNS).astype(np.int64), 0, TURNS - 1)
+    out[told, _AT["turn_0"] + place] = 1
     return out

@@ -15,7 +15,7 @@ from detectors.evasion.heads import pursuit_log_p
 from detectors.evasion.honest import Baseline
 from detectors.evasion.tally import Tally
 
-HEAD_SHARES = (0.3, 0.25, 0.25, 0.2)
+HEAD_SHARES = (0.25, 0.2, 0.2, 0.2, 0.15)
 ENOUGH_SHORT_STEPS = 40
 """Flips come in bursts where an honest walk crosses from class to class, so a few steps say nothing of a rate."""
 MIN_EFFECT = 0.02
@@ -27,7 +27,7 @@ class Finding:
     """What one look showed.
 
     Attributes:
-        log_p: natural logs of the p-values of W1 to W4, before any splitting.
+        log_p: natural logs of the p-values of W1 to W5, before any splitting.
         evidence: of the strongest head. head: its position.
         peers_flips: how often the class flips at an honest short step.
     """

@@ -13,9 +13,6 @@ from detectors.evasion.honest import Baseline
 from detectors.evasion.tally import LENGTHS, TURNS, Tally
 from detectors.evasion.verdict import Finding
 
-STRAIGHT = 0.8
-"""A cosine beyond this, either way, is a step along the line of the last one."""
-
 
 class Walk(StrEnum):
     """What kind of attack the walk looks like."""
@@ -56,6 +53,7 @@ _TITLES = (
     ("follows falling confidence", "goes on from tries that made the model less sure and takes back the others"),
     ("follows rising confidence", "goes on from tries that made the model surer and takes back the others"),
     ("turns back where the class flips", "goes on while the class holds and goes back where it changed"),
+    ("halves lines at class flips", "goes straight on while the class holds and turns about where it changed"),
 )
 
 
@@ -66,9 +64,9 @@ def family(finding: Finding) -> Walk:
         return Walk.INVERSION
     if finding.head == 1:
         return Walk.SCORES
-    turns = tally.turns
-    edge = round((1.0 - STRAIGHT) / 2.0 * TURNS)
-    straight = float(turns[:edge].sum() + turns[TURNS - edge :].sum())
+    if finding.head == 4:
+        return Walk.LINE
+    straight = float(tally.turns[0] + tally.turns[-1])
     return Walk.LINE if straight >= 0.5 and tally.flip_rate >= 0.2 else Walk.BOUNDARY
 
 
@@ -176,6 +174,12 @@ def _measure(finding: Finding) -> str:
         return (
             f"the predicted class flips at {_percent(tally.short_flip_rate)} of its shortest steps, "
             f"{_percent(finding.peers_flips)} with honest clients"
+        )
+    if finding.head == 4:
+        crossed, held = tally["flipped_turned"], tally["kept_ahead"]
+        n, m = crossed + tally["flipped_ahead"], held + tally["kept_turned"]
+        return (
+            f"along a line it turns at {crossed} of {n} class flips and goes straight on at {held} of {m} other answers"
         )
     if finding.head == 3:
         flipped, kept = 1.0 - _gone_on(tally, "flipped"), 1.0 - _gone_on(tally, "kept")
