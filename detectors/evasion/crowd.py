@@ -27,7 +27,7 @@ _FLIPS, _LABELLED = COUNTS.index("tight_flips"), COUNTS.index("tight_labelled")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Crowd:
-    """keys (k,) and counts (k, 2) of flips at short steps and of such steps, the last active client last; k <= ``MOST``."""
+    """keys (k,) and counts (k, 2) of flips at short steps and of such steps, last active client last; k <= ``MOST``."""
 
     keys: IntArray
     counts: IntArray

@@ -4,9 +4,10 @@ A walk as such accuses nobody: cameras, sensors, what-if tools and test-time aug
 repeat their own. W1 asks whether the predicted class flips at short steps more often than with honest clients: a camera
 may hover where the model cannot decide, but to stay within a hair's breadth of that place takes looking for it. The
 others ask whether the client's next move depends on the answer to its last try (W2 to W4: whether it goes on from there
-or back; W5: whether it goes straight on along a line or turns), by the exact test of a two-by-two table. Geometry alone couples the two a little, and more for one honest client than for another: a large jump both
-changes the answer more often and is followed by a return more often. So the odds ratio of an honest client is itself
-drawn at random, as widely as the reference's clients show and never less than ``LEAST_SPREAD``.
+or back; W5: whether it goes straight on along a line or turns), by the exact test of a two-by-two table. Geometry
+alone couples the two a little, and more for one honest client than for another: a large jump both changes the answer
+more often and is followed by a return more often. So the odds ratio of an honest client is itself drawn at random, as
+widely as the reference's clients show and never less than ``LEAST_SPREAD``.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ def table_log_p(table: Table, coupling: Coupling) -> float:
 
 
 def tables(tally: Tally) -> tuple[Table, Table, Table, Table]:
-    """Tables of W2 to W5: goes on where confidence fell, where it rose, where the class held; straight on where it held."""
+    """Tables of W2 to W5: goes on where confidence fell, where it rose, where the class held; straight on where so."""
     fell, rose, kept, flipped = ((tally[f"{x}_on"], tally[f"{x}_back"]) for x in ("fell", "rose", "kept", "flipped"))
     held, crossed = ((tally[f"{x}_ahead"], tally[f"{x}_turned"]) for x in ("kept", "flipped"))
     return (*fell, *rose), (*rose, *fell), (*kept, *flipped), (*held, *crossed)

@@ -17,7 +17,7 @@ from detectors.clients.walks import CHAIN, FLIP, GAP, TRIED, TURN, WENT_ON, Trie
 
 LENGTHS = (4, 8, 16, 32, 64, 128)
 """Chain lengths that are counted apart."""
-TIGHT = 0.2
+TIGHT = 0.3
 """Steps shorter than this part of the walk limit are counted apart: the shorter a step, the rarer an honest flip."""
 STRAIGHT = 0.8
 """A cosine beyond this, either way, is a step along the line of the last one."""

@@ -16,7 +16,7 @@ from detectors.evasion.honest import Baseline
 from detectors.evasion.tally import Tally
 
 HEAD_SHARES = (0.25, 0.2, 0.2, 0.2, 0.15)
-ENOUGH_SHORT_STEPS = 40
+ENOUGH_SHORT_STEPS = 30
 """Flips come in bursts where an honest walk crosses from class to class, so a few steps say nothing of a rate."""
 MIN_EFFECT = 0.02
 """Least share of a window's queries that must be steps of a walk."""
