@@ -47,6 +47,7 @@ TOTALS = "all"
 UNIT = "share of queries"
 LEAST_ALPHA, MOST_ALPHA = 1e-7, 1e-3
 """What one client may spend in its life, at least and at most."""
+LINGERING = float(np.log(0.1))
 _LEVELS = (Level.OK, Level.WARNING, Level.ALARM)
 
 
@@ -155,7 +156,7 @@ class EvasionDetector:
         status = self._rank(finding)
         if walker.status == 2 and status < 2:
             finding, window, since = found[-1]
-            status = 2 if _lingers(finding) else 0
+            status = 2 if self._lingers(finding) else 0
         earlier = walker.status
         grown = max(finding.evidence, walker.evidence) if status == 2 == earlier else finding.evidence
         walker = replace(
@@ -172,6 +173,11 @@ class EvasionDetector:
         if finding.evidence < self.log_threshold:
             return 0
         return 2 if finding.effect >= MIN_EFFECT else 1
+
+    def _lingers(self, finding: Finding) -> bool:
+        """Whether a client under alarm still acts on the answers, or walks more than nine in ten honest clients do."""
+        still = min(finding.log_p) <= float(np.log(0.02))
+        return finding.effect >= MIN_EFFECT and (still or self.baseline.log_rarity(finding.tally.walking) <= LINGERING)
 
     def _reading(self, client: str, walker: Walker, finding: Finding, window: str, status: int) -> Reading:
         level = _LEVELS[status]
@@ -209,11 +215,6 @@ class EvasionDetector:
             reason=f"{n_clients} clients seen, {looked} looked at, {odd} with a warning or an alarm of their own.",
             detail={"n_clients": n_clients, "n_looked_at": looked, "calibration": self.baseline.calibration},
         )
-
-
-def _lingers(finding: Finding) -> bool:
-    """Whether a window of a client under alarm still shows enough to keep the alarm open."""
-    return finding.effect >= MIN_EFFECT and min(finding.log_p) <= float(np.log(0.01))
 
 
 def _sum_clients(batch: EventBatch, position: IntArray, slices: list[dict[str, IntArray]]) -> None:

@@ -78,8 +78,8 @@ class Walker:
     def block_due(self) -> bool:
         """Whether the block is long enough for a look; under alarm also when it is long and quiet."""
         steps, total = int(self.block[_STEPS]), int(self.total[_STEPS])
-        if self.status == 2 and (steps >= FIRST_LOOK or self.block[_EVENTS] >= QUIET_EVENTS):
-            return True
+        if self.status == 2:
+            return bool(steps >= QUIET_EVENTS // 2 or self.block[_EVENTS] >= QUIET_EVENTS)
         return min(max(FIRST_LOOK, total // 4), LONGEST_BLOCK) <= steps < total
 
     def looked(self, total: bool, block: bool) -> Walker:

@@ -15,6 +15,11 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import StandardScaler
 
+from detectors.base import Arrays, Level, Pane, Part, Reading, Subject, SubjectType
+from detectors.batch import EventBatch
+from detectors.budget import AlarmBudget
+from detectors.evasion.detector import EvasionDetector
+from detectors.schema import infer_schema
 from tests.benchmarks.extraction_worlds import Rows, World
 
 SURE = 0.99
@@ -409,6 +414,47 @@ HABITS: dict[str, Habit] = {
     "dither": _dither,
     "quality assurance": _noise,
 }
+
+
+def crowd(world: World, n_clients: int, awkward: float, visibility: str, seed: int, median: int = 110) -> EventBatch:
+    """Honest clients in time order, ``awkward`` of them with another habit than the ordinary; log-normal volumes."""
+    rng = np.random.default_rng([seed, 99])
+    others = [name for name in HABITS if name != "ordinary"]
+    rows, clients, at = [], [], []
+    for i in range(n_clients):
+        habit = str(rng.choice(others)) if rng.random() < awkward else "ordinary"
+        own = HABITS[habit](world, rng, int(np.clip(rng.lognormal(np.log(median), 0.8), 12, 700)))
+        rows.append(own)
+        clients += [f"{habit}-{i}"] * len(own)
+        at.append(np.sort(rng.uniform(0, 12_000, len(own))))
+    order = np.argsort(np.concatenate(at), kind="stable")
+    named = np.array(clients, dtype=object)[order].tolist()
+    return world.batch(np.concatenate(rows)[order], named, 1.7e9 + np.concatenate(at)[order], visibility, "h")
+
+
+def fitted(batch: EventBatch, seed: int = 0) -> EvasionDetector:
+    """The detector with a reference of honest clients, one alarm a week for the model as a whole."""
+    schema = infer_schema(batch)
+    part = EvasionDetector.fit(batch, schema, 60.0, seed)
+    assert isinstance(part, Part), part
+    return EvasionDetector.build(part, schema, AlarmBudget(1.0, 60.0))
+
+
+def first_alarm(
+    detector: EvasionDetector, world: World, rows: Rows, visibility: str, per_pane: int = 5
+) -> tuple[int, Reading] | None:
+    """After how many of one client's queries it is accused, and the reading; None if it never is."""
+    batch = world.batch(rows, ["client"] * len(rows), 1.7e9 + np.arange(len(rows)), visibility, "q")
+    batch = detector.new_memory().annotate(batch)
+    evidence: dict[Subject, Arrays] = {}
+    for i, sketch in enumerate(detector.sketch(batch, np.arange(0, len(rows), per_pane))):
+        pane = Pane(1.7e9 + i * per_pane, float(per_pane), per_pane, sketch)
+        judged = detector.judge({s: evidence[s] for s in detector.subjects(pane) if s in evidence}, pane)
+        evidence.update(judged.evidence)
+        for reading in judged.readings:
+            if reading.subject.type is SubjectType.CLIENT and reading.level is Level.ALARM:
+                return min(len(rows), (i + 1) * per_pane), reading
+    return None
 
 
 def tumours(seed: int) -> World:
