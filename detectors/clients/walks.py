@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import sqrt
 from typing import Final
 
 import numpy as np
@@ -113,20 +114,38 @@ def follow(arrivals: Arrivals, first_chain: int) -> Mapping[str, FloatArray]:
     told[CHAIN][:] = 0.0
     repeat = _repeats(arrivals)
     step = ~repeat & (arrivals.distance < np.maximum(arrivals.limit, arrivals.same))
+    due = np.flatnonzero(step | repeat)
+    if not len(due):
+        return told
+    path = _Path(arrivals.rows.astype(np.float32), *(notes[name] for name in NOTE.names or ()))
+    told[GAP][step] = arrivals.distance[step] / np.maximum(arrivals.limit, arrivals.same)[step]
     latest: dict[int, int] = {}
-    for i in np.flatnonzero(step | repeat).tolist():
-        at, near = held + i, int(arrivals.nearest[i])
-        chain = notes["chain"][near]
-        notes["chain"][at] = chain
-        if repeat[i]:
-            back = int(notes["base"][near])
-            notes["length"][at] = notes["length"][near]
-            notes["base"][at] = at - near + back if back and at - near + back <= LONGEST else 0
+    for i, near, again in zip(due.tolist(), arrivals.nearest[due].tolist(), repeat[due].tolist(), strict=True):
+        at, chain = held + i, int(path.chain[near])
+        path.chain[at] = chain
+        if again:
+            back = int(path.base[near])
+            path.length[at] = path.length[near]
+            path.base[at] = at - near + back if back and at - near + back <= LONGEST else 0
         else:
-            told[GAP][i] = arrivals.distance[i] / max(arrivals.limit[i], arrivals.same)
-            _step(arrivals, i, near, latest.get(int(chain)), told)
-        latest[int(chain)] = at
+            last = latest.get(chain)
+            if last is None:
+                last = int(np.flatnonzero(path.chain[:at] == chain)[-1])
+            _step(path, i, at, near, last, arrivals.capacity, told)
+        latest[chain] = at
     return told
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Path:
+    """Rows of a ring and of a batch, (k + m, d) float32, and the fields of their notes, each (k + m,)."""
+
+    rows: NDArray[np.float32]
+    label: NDArray[np.uint8]
+    length: NDArray[np.uint8]
+    base: NDArray[np.uint8]
+    chain: NDArray[np.uint16]
+    sure: NDArray[np.float16]
 
 
 def _repeats(arrivals: Arrivals) -> NDArray[np.bool_]:
@@ -141,40 +160,36 @@ def _repeats(arrivals: Arrivals) -> NDArray[np.bool_]:
     return np.asarray((arrivals.distance <= _IDENTICAL) | ((arrivals.distance <= arrivals.same) & alike))
 
 
-def _step(arrivals: Arrivals, i: int, near: int, last: int | None, told: Mapping[str, FloatArray]) -> None:
-    """Fold step ``i`` into its chain, whose last member is ``last`` (None = to be looked up)."""
-    notes, rows = arrivals.notes, arrivals.rows
-    label, back = notes["label"], notes["base"]
-    at = arrivals.held + i
-    if last is None:
-        last = int(np.flatnonzero(notes["chain"][:at] == notes["chain"][near])[-1])
-    length = min(LONGEST, int(notes["length"][last]) + 1)
-    notes["length"][at] = length
+def _step(path: _Path, i: int, at: int, near: int, last: int, capacity: int, told: Mapping[str, FloatArray]) -> None:
+    """Fold new row ``i``, at position ``at`` and nearest to ``near``, into its chain, whose last member is ``last``."""
+    length = min(LONGEST, int(path.length[last]) + 1)
+    path.length[at] = length
     told[CHAIN][i] = length
-    if label[at] != NO_LABEL and label[near] != NO_LABEL:
-        told[FLIP][i] = float(label[at] != label[near])
-    base = last - int(back[last])
-    if base == last or at - base > arrivals.capacity:
+    here, there = int(path.label[at]), int(path.label[near])
+    if NO_LABEL not in (here, there):
+        told[FLIP][i] = here != there
+    base = last - int(path.base[last])
+    if base == last or at - base > capacity:
         base = last
     else:
-        here, there, start = rows[[at, last, base]].astype(np.float32)
-        move, tried = here - there, there - start
-        far_on, far_back, far_tried = (float(gap @ gap) for gap in (move, here - start, tried))
-        went_on = far_on < far_back
-        told[WENT_ON][i] = float(went_on)
-        told[TURN][i] = np.clip(float(move @ tried) / max(np.sqrt(far_on * far_tried), 1e-12), -1.0, 1.0)
-        told[TRIED][i] = _outcome(notes, last, base)
+        middle = path.rows[last]
+        move, tried = path.rows[at] - middle, middle - path.rows[base]
+        along, length_move, length_tried = float(move @ tried), float(move @ move), float(tried @ tried)
+        went_on = length_tried + 2.0 * along > 0.0
+        told[WENT_ON][i] = went_on
+        told[TURN][i] = max(-1.0, min(1.0, along / max(sqrt(length_move * length_tried), 1e-12)))
+        told[TRIED][i] = _outcome(path, last, base)
         base = last if went_on else base
-    back[at] = at - base if at - base <= LONGEST else 0
+    path.base[at] = at - base if at - base <= LONGEST else 0
 
 
-def _outcome(notes: NDArray[np.void], last: int, base: int) -> float:
-    first, second = int(notes["label"][base]), int(notes["label"][last])
+def _outcome(path: _Path, last: int, base: int) -> float:
+    first, second = int(path.label[base]), int(path.label[last])
     if NO_LABEL in (first, second):
         return float("nan")
     if first != second:
         return Tried.FLIPPED
-    change = float(notes["sure"][last]) - float(notes["sure"][base])
+    change = float(path.sure[last]) - float(path.sure[base])
     if not abs(change) > _SAME_ANSWER:
         return Tried.LEVEL
     return Tried.ROSE if change > 0 else Tried.FELL
