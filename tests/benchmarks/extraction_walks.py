@@ -465,7 +465,7 @@ def tumours(seed: int) -> World:
     order = rng.permutation(len(x))
     train, pool = order[:280], order[280:]
     scaler = StandardScaler().fit(x[train])
-    model = MLPClassifier((16,), alpha=1.0, max_iter=400, random_state=0).fit(scaler.transform(x[train]), y[train])
+    model = MLPClassifier((16,), alpha=1.0, max_iter=2_000, random_state=0).fit(scaler.transform(x[train]), y[train])
     spread = x[pool].std(axis=0)
     low, high = x[pool].min(axis=0), x[pool].max(axis=0)
 

