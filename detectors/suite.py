@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from detectors.batch import EventBatch, FloatArray
 from detectors.budget import DEFAULT_EXPOSURE_LIMIT, DEFAULT_TOLERANCE, AlarmBudget, shares_of
 from detectors.drift.joint import JointDrift
 from detectors.drift.marginals import MarginalDrift
+from detectors.evasion.detector import EvasionDetector
 from detectors.extraction.detector import ExtractionDetector
 from detectors.ood.detector import OodDetector
 from detectors.performance.detector import PerformanceDetector
@@ -29,6 +30,7 @@ DETECTORS: tuple[type[Detector], ...] = (
     JointDrift,
     OodDetector,
     ExtractionDetector,
+    EvasionDetector,
     PerformanceDetector,
     QualityDetector,
 )
@@ -42,6 +44,16 @@ class Memory(Protocol):
     """Bounded soft state that wants events in arrival order; only what it adds to a batch is ever counted."""
 
     def annotate(self, batch: EventBatch) -> EventBatch: ...
+
+
+@runtime_checkable
+class Remembers(Protocol):
+    """What a detector is besides when it wants soft state; detectors with equal ``memory_key`` share one memory."""
+
+    @property
+    def memory_key(self) -> str: ...
+
+    def new_memory(self) -> Memory: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +98,9 @@ class Suite:
         return self.reference.pane_s
 
     def memories(self) -> tuple[Memory, ...]:
-        """Fresh soft state for one worker."""
-        return tuple(detector.new_memory() for detector in self.detectors if isinstance(detector, ExtractionDetector))
+        """Fresh soft state for one worker: one memory however many detectors read it."""
+        fresh = {detector.memory_key: detector for detector in self.detectors if isinstance(detector, Remembers)}
+        return tuple(detector.new_memory() for detector in fresh.values())
 
     def sketch(self, batch: EventBatch) -> Sequence[PaneSketch]:
         """The batch as sketches, one a pane, in the order of panes."""

@@ -1,12 +1,13 @@
-"""Rings: each client's recent queries in a small projection, to tell repeats and near repeats from new queries.
+"""Rings: each client's recent queries in a small projection, to tell repeats, near repeats and walks from new queries.
 
 This is soft state. A worker holds one ``ClientRings`` a model version and annotates batches in arrival order before
 they are sketched; after a restart the rings fill again from traffic, and until they do fewer repeats are recognised.
-Memory is bounded by ``max_clients`` times ``capacity`` times the projected width, two bytes a number.
+Memory is bounded by ``max_clients`` times ``capacity`` times 39 bytes: the projection, two bytes a number, and a note.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from detectors.batch import EventBatch, FloatArray, IntArray, ObjectArray
 from detectors.clients.labels import positions, predicted
 from detectors.clients.vectors import VectorMap
+from detectors.clients.walks import NOTE, WALK, Arrivals, confidence, follow, new_notes
 
 PROJECTED = 16
 NEAREST_RECENT = "nearest_recent"
@@ -27,6 +29,7 @@ EXACT_REPEAT = "exact_repeat"
 LEVELS = (0.002, 0.01, 0.05)
 CHUNK = 512
 _BLOCK = 128
+_Columns = dict[str, FloatArray]
 MIN_DISTANCES = 100
 
 
@@ -51,6 +54,7 @@ class RingCode:
         same: distances up to this are the same query.
         near: (C + 1, 3) distances below which honest queries of a predicted class fall in the ``LEVELS`` shares of
             cases; the last row is for every other class. Some classes are all alike, so one limit for all would not do.
+        walk: (C + 1,) distances below which a query continues a walk: half of what is usual in the class.
     """
 
     map: VectorMap
@@ -58,6 +62,7 @@ class RingCode:
     labels: tuple[str, ...]
     same: float
     near: FloatArray
+    walk: FloatArray
 
     def project(self, batch: EventBatch) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
         """(n, PROJECTED) coded queries and (n,) whether the view was there."""
@@ -79,19 +84,39 @@ class RingCode:
         out[np.isnan(distance)] = np.nan
         return out
 
+    @property
+    def fingerprint(self) -> str:
+        """Equal for equal codes: detectors that were fitted on the same reference share one memory by it."""
+        digest = hashlib.blake2b(repr((self.map.to_facts(), self.labels)).encode("utf-8", "surrogatepass"))
+        for name, array in sorted(self.to_arrays().items()):
+            digest.update(name.encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
         arrays: dict[str, NDArray[np.generic]] = {f"map.{k}": v for k, v in self.map.to_arrays().items()}
-        return arrays | {"projection": self.projection, "same": np.array([self.same]), "near": self.near}
+        limits = {"same": np.array([self.same]), "near": self.near, "walk": self.walk}
+        return arrays | {"projection": self.projection} | limits
 
     @classmethod
     def load(cls, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any], labels: tuple[str, ...]) -> Self:
         inner = {name[4:]: array for name, array in arrays.items() if name.startswith("map.")}
-        return cls(VectorMap.load(inner, facts), arrays["projection"], labels, float(arrays["same"][0]), arrays["near"])
+        same = float(arrays["same"][0])
+        return cls(VectorMap.load(inner, facts), arrays["projection"], labels, same, arrays["near"], arrays["walk"])
 
 
 def random_projection(width: int, rng: np.random.Generator) -> FloatArray:
     """(width, PROJECTED) directions that keep distances, in units of one coordinate's deviation."""
     return np.asarray(rng.standard_normal((width, PROJECTED)) / np.sqrt(PROJECTED * width))
+
+
+@dataclass(slots=True, eq=False)
+class _Ring:
+    """One client's last queries, oldest first: coded (k, PROJECTED) and notes (k,), and how many chains it began."""
+
+    coded: NDArray[np.float16]
+    notes: NDArray[np.void]
+    chains: int = 0
 
 
 class ClientRings:
@@ -101,7 +126,7 @@ class ClientRings:
         self._code = code
         self._capacity = capacity
         self._max_clients = max_clients
-        self._rings: OrderedDict[str, NDArray[np.float16]] = OrderedDict()
+        self._rings: OrderedDict[str, _Ring] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._rings)
@@ -109,61 +134,104 @@ class ClientRings:
     @property
     def nbytes(self) -> int:
         """Bytes held by the rings themselves."""
-        return sum(ring.nbytes for ring in self._rings.values())
+        return sum(ring.coded.nbytes + ring.notes.nbytes for ring in self._rings.values())
 
     def annotate(self, batch: EventBatch) -> EventBatch:
-        """The batch with ``nearest_recent`` and ``exact_repeat``; the events join the rings in arrival order."""
-        label = positions(predicted(batch), self._code.labels)
-        codes = self._code.codes(self.distances(batch), label)
+        """The batch with ``nearest_recent``, ``exact_repeat`` and the walk annotations of ``detectors.clients.walks``.
+
+        The events join the rings in arrival order.
+        """
+        names = predicted(batch)
+        label = positions(names, self._code.labels)
+        distance, told = self._visits(batch, names, label)
+        codes = self._code.codes(distance, label)
         exact = np.where(np.isnan(codes), np.nan, (codes == Code.EXACT).astype(np.float64))
-        return batch.annotate(**{NEAREST_RECENT: codes, EXACT_REPEAT: exact})
+        return batch.annotate(**{NEAREST_RECENT: codes, EXACT_REPEAT: exact}, **told)
 
     def distances(self, batch: EventBatch) -> FloatArray:
         """(n,) distance to the client's nearest recent query: inf where there is none, NaN where unknown."""
+        names = predicted(batch)
+        return self._visits(batch, names, positions(names, self._code.labels))[0]
+
+    def _visits(self, batch: EventBatch, names: ObjectArray, label: IntArray) -> tuple[FloatArray, _Columns]:
         distance = np.full(len(batch), np.nan)
+        told = {name: np.full(len(batch), np.nan) for name in WALK}
         if batch.client_id is not None and len(batch):
             coded, present = self._code.project(batch)
+            named = np.array([name is not None for name in names.tolist()], dtype=bool)
+            notes = new_notes(label, named, confidence(batch))
+            limit = self._code.walk[label]
             for client, index in clients_of(batch.client_id):
-                distance[index] = self._visit(client, coded[index], present[index])
-        return distance
+                rows = index[present[index]]
+                self._visit(client, rows, coded[rows], notes[rows], limit[rows], distance, told)
+        return distance, told
 
-    def _visit(self, client: str, coded: NDArray[np.float16], present: NDArray[np.bool_]) -> FloatArray:
-        distance = np.full(len(coded), np.nan)
-        ring = self._rings.get(client, np.empty((0, PROJECTED), dtype=np.float16))
-        rows = np.flatnonzero(present)
+    def _visit(
+        self,
+        client: str,
+        rows: IntArray,
+        coded: NDArray[np.float16],
+        notes: NDArray[np.void],
+        limit: FloatArray,
+        distance: FloatArray,
+        told: _Columns,
+    ) -> None:
+        ring = self._rings.get(client) or _Ring(np.empty((0, PROJECTED), dtype=np.float16), np.empty(0, dtype=NOTE))
         for first in range(0, len(rows), _BLOCK):
-            new = coded[rows[first : first + _BLOCK]]
-            distance[rows[first : first + _BLOCK]] = nearest(ring, new, self._capacity)
-            ring = np.concatenate([ring, new])[-self._capacity :]
+            block = slice(first, first + _BLOCK)
+            found, best = compare(ring.coded, coded[block], self._capacity)
+            ring.coded = np.concatenate([ring.coded, coded[block]])
+            ring.notes = np.concatenate([ring.notes, notes[block]])
+            near = Arrivals(ring.coded, ring.notes, best, found, limit[block], self._code.same, self._capacity)
+            for name, values in follow(near, ring.chains).items():
+                told[name][rows[block]] = values
+            distance[rows[block]] = found
+            ring.chains += len(found)
+            if len(ring.notes) > self._capacity:
+                ring.coded, ring.notes = ring.coded[-self._capacity :].copy(), ring.notes[-self._capacity :].copy()
         self._rings[client] = ring
         self._rings.move_to_end(client)
         while len(self._rings) > self._max_clients:
             self._rings.popitem(last=False)
-        return distance
 
 
 def fit_rings(
-    batch: EventBatch, source: VectorMap, label: IntArray, labels: tuple[str, ...], rng: np.random.Generator
+    batch: EventBatch, source: VectorMap, label: IntArray, labels: tuple[str, ...], seed: int
 ) -> tuple[RingCode, FloatArray]:
-    """The ring code with limits from honest clients, and the codes of the reference's own events."""
+    """The ring code with limits from honest clients, and the codes of the reference's own events.
+
+    Nothing but these arguments decides it, so every detector that is fitted on the same reference gets the same code.
+    """
     none = np.zeros((len(labels) + 1, len(LEVELS)))
-    open_code = RingCode(source, random_projection(source.width, rng), labels, 0.0, none)
+    projection = random_projection(source.width, np.random.default_rng([seed, 1]))
+    open_code = RingCode(source, projection, labels, 0.0, none, none[:, 0])
     distance = ClientRings(open_code, max_clients=len(batch)).distances(batch)
     known = np.isfinite(distance)
     same = max(2e-3, 0.02 * float(np.median(distance[known]))) if known.any() else 2e-3
     new = known & (distance > same)
-    near = none.copy()
+    near, walk = none.copy(), none[:, 0].copy()
     if new.sum() >= MIN_DISTANCES:
-        near[:] = np.quantile(distance[new], LEVELS)
-        for c in range(len(labels)):
-            if (new & (label == c)).sum() >= MIN_DISTANCES:
-                near[c] = np.quantile(distance[new & (label == c)], LEVELS)
-    code = replace(open_code, same=same, near=near)
+        for c in range(len(labels), -1, -1):
+            own = new & (label == c) if c < len(labels) else new
+            known_to = own if own.sum() >= MIN_DISTANCES else new
+            near[c], walk[c] = np.quantile(distance[known_to], LEVELS), _walk_limit(distance[known_to])
+    code = replace(open_code, same=same, near=near, walk=walk)
     return code, code.codes(distance, label)
 
 
-def nearest(ring: NDArray[np.float16], new: NDArray[np.float16], capacity: int) -> FloatArray:
-    """(m,) distance of each new row to the nearest of the ``capacity`` rows before it, inf where there is none."""
+def _walk_limit(distance: FloatArray) -> float:
+    """Half the usual distance, but so that between ``LEVELS[-1]`` and a quarter of honest queries lie nearer.
+
+    Half the median hardly moves when one client in ten sends queries that are all nearly equal; a low quantile does.
+    """
+    low, quarter, middle = np.quantile(distance, [LEVELS[-1], 0.25, 0.5])
+    return float(max(low, min(quarter, 0.5 * middle)))
+
+
+def compare(ring: NDArray[np.float16], new: NDArray[np.float16], capacity: int) -> tuple[FloatArray, IntArray]:
+    """(m,) distance of each new row to the nearest of the ``capacity`` rows before it, inf where there is none, and
+    (m,) the position of that row among ring and new rows.
+    """
     rows = new.astype(np.float32)
     before = np.concatenate([ring.astype(np.float32), rows])
     squared = np.einsum("ij,ij->i", rows, rows)[:, None] + np.einsum("ij,ij->i", before, before)
@@ -171,13 +239,13 @@ def nearest(ring: NDArray[np.float16], new: NDArray[np.float16], capacity: int) 
     place = len(ring) + np.arange(len(rows))
     column = np.arange(len(before))
     squared[(column >= place[:, None]) | (column < place[:, None] - capacity)] = np.inf
-    if squared.shape[1] == 0:
-        return np.full(len(rows), np.inf)
+    if not squared.size:
+        return np.full(len(rows), np.inf), np.zeros(len(rows), dtype=np.int64)
     best = squared.argmin(axis=1)
     gap = rows - before[best]
     out: FloatArray = np.sqrt(np.einsum("ij,ij->i", gap, gap)).astype(np.float64)
     out[np.isinf(squared[np.arange(len(rows)), best])] = np.inf
-    return out
+    return out, best
 
 
 def clients_of(client_id: ObjectArray) -> list[tuple[str, IntArray]]:

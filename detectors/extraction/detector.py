@@ -141,6 +141,12 @@ class ExtractionDetector:
             budget.exposure_limit,
         )
 
+    @property
+    def memory_key(self) -> str:
+        """Detectors with equal keys can share one memory."""
+        by = self.identity.by
+        return self.ring_code.fingerprint if by is By.CLIENT else f"{self.ring_code.fingerprint} by {by.value}"
+
     def new_memory(self, capacity: int = RING, max_clients: int = 10_000) -> Memory:
         """Empty rings; who reads a stream holds them and annotates each batch, in arrival order, before sketching."""
         return Memory(ClientRings(self.ring_code, capacity, max_clients), self.identity)

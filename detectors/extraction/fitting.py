@@ -62,7 +62,7 @@ def fit(
         return Unfit(f"only {len(kept)} events with a client id in the reference: at least {MIN_ROWS} are needed")
     rng = np.random.default_rng(seed)
     channels, rows = fit_channels(kept, maps, rng)
-    code, codes = fit_rings(kept, maps[-1], rows.label, channels.labels, rng)
+    code, codes = fit_rings(kept, maps[-1], rows.label, channels.labels, seed)
     clients, classes = honest(kept, rows, codes, len(channels.labels))
     moved, decoys_at = changed(kept, rows, codes, channels, seed), made_up(kept, rows, channels, seed)
     baseline = Baseline.fit(clients, moved, decoys_at, classes, seed)

@@ -825,6 +825,40 @@ EXTRACTION: Mapping[str, Any] = {
     ],
 }
 
+EVASION: Mapping[str, Any] = {
+    "n_queries": 130,
+    "n_steps": 121,
+    "n_chains": 4,
+    "longest_chain": 64,
+    "n_flips": 38,
+    "family": "score-based optimisation",
+    "calibration": "60 honest clients in the reference",
+    "heads": [
+        {
+            "name": "W2",
+            "title": "follows falling confidence",
+            "p_value": 3e-13,
+            "log10_evidence": 12.5,
+            "words": "goes on from tries that made the model less sure and takes back the others",
+        }
+    ],
+    "coordinates": [
+        {"words": "queries that nearly repeat an earlier one of its own", "client": 0.93, "peers": 0.05},
+        {"words": "of tries that made the model less sure, it went on from (55 of 60)", "client": 0.917},
+    ],
+    "histograms": [
+        {
+            "title": "Direction of each step against the one before (-1 back, 1 straight on)",
+            "labels": ["-1.0 to 0.0", "0.0 to 1.0"],
+            "reference": [0.5, 0.5],
+            "current": [0.6, 0.4],
+        }
+    ],
+    "techniques": [{"id": "AML.T0043.001", "name": "Black-Box Optimization", "source": "MITRE ATLAS"}],
+    "atlas_release": "5.6.0",
+    "benign_explanations": ["A robustness evaluation agreed with the owner of the model"],
+}
+
 QUALITY: Mapping[str, Any] = {
     "n_events": 11_402,
     "checks": [

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from plotly.utils import PlotlyJSONEncoder
 
 from dashboard.components import evidence
 from dashboard.detail import Detail, Interval, read_detail
@@ -74,6 +77,18 @@ def test_each_detector_s_detail_is_read_whole(fakes):
     assert [(item.client, item.peers) for item in theft.tempo] == [(0.61, 0.09), (0.3, None)]
     assert [item.id for item in theft.actions] == ["AML.M0004"]
     assert (len(theft.techniques), len(theft.benign_explanations)) == (3, 3)
+
+
+def test_a_walk_along_the_answers_has_a_picture_of_its_steps_and_words_for_its_moves(fakes):
+    walk = read_detail(fakes.EVASION)
+    assert [item.title for item in walk.comparisons] == [fakes.EVASION["histograms"][0]["title"]]
+    assert walk.coordinates[1].peers is None
+    shown = json.dumps(
+        [part.to_plotly_json() for part in (*evidence.pictures(walk, "light"), *evidence.context(walk))],
+        cls=PlotlyJSONEncoder,
+    )
+    for words in ("Follows falling confidence", "(55 of 60)", "Direction of each step", "AML.T0043.001", "robustness"):
+        assert words in shown, words
 
 
 def test_drift_says_by_how_much_and_who(fakes):

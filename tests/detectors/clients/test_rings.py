@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from detectors.batch import concatenate
-from detectors.clients.rings import EXACT_REPEAT, NEAREST_RECENT, PROJECTED, Code, nearest
+from detectors.clients.rings import EXACT_REPEAT, NEAREST_RECENT, PROJECTED, Code, compare
+from detectors.clients.walks import NOTE, WALK
+
+BYTES = 2 * PROJECTED + NOTE.itemsize
 
 
 def test_annotations_do_not_depend_on_how_the_stream_was_cut(kit, service):
@@ -17,7 +20,7 @@ def test_annotations_do_not_depend_on_how_the_stream_was_cut(kit, service):
     cuts = np.sort(np.random.default_rng(0).choice(len(batch), 60, replace=False))
     memory = service.detector.new_memory()
     parts = [memory.annotate(batch.take(piece)) for piece in np.split(np.arange(len(batch)), cuts)]
-    for name in (NEAREST_RECENT, EXACT_REPEAT):
+    for name in (NEAREST_RECENT, EXACT_REPEAT, *WALK):
         cut = np.concatenate([part.annotations[name] for part in parts])
         np.testing.assert_array_equal(cut, whole.annotations[name])
 
@@ -65,9 +68,9 @@ def test_memory_is_bounded_and_the_idlest_client_goes_first(kit, service):
         rows = [kit("honest_rows")(rng, 5) for _ in range(10)]
         memory.annotate(kit("events")(rows, [f"c{i}-{j}" for j in range(10)], rng, 1))
         assert len(memory) <= 50
-        assert memory.nbytes <= 50 * 16 * PROJECTED * 2
+        assert memory.nbytes <= 50 * 16 * BYTES
     memory.annotate(kit("events")([kit("honest_rows")(rng, 60)], ["c39-0"], rng, 1))
-    assert memory.nbytes <= 50 * 16 * PROJECTED * 2
+    assert memory.nbytes <= 50 * 16 * BYTES
 
 
 def test_a_hot_client_takes_under_ten_kilobytes(kit, service):
@@ -97,7 +100,7 @@ def test_nearest_agrees_with_a_plain_loop(held):
         before = everything[max(0, held + i - 20) : held + i]
         gaps = np.linalg.norm(before - everything[held + i], axis=1)
         expected.append(gaps.min() if len(gaps) else np.inf)
-    np.testing.assert_allclose(nearest(ring, new, 20), expected, rtol=1e-3)
+    np.testing.assert_allclose(compare(ring, new, 20)[0], expected, rtol=1e-3)
 
 
 def test_annotating_leaves_the_batch_as_it_was(kit, service):

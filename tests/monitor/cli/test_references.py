@@ -23,7 +23,7 @@ def listed(vedette) -> list[dict]:
 def test_a_reference_goes_into_the_database_and_is_active(vedette, logs: Path, database: str) -> None:
     facts = fit(vedette, logs)
     assert (facts["model"], facts["version"], facts["n_events"], facts["n_clients"]) == ("scorer", "", 2_000, 40)
-    assert facts["detectors"] == ["drift", "extraction", "joint", "ood", "quality"]
+    assert facts["detectors"] == ["drift", "evasion", "extraction", "joint", "ood", "quality"]
     [row] = listed(vedette)
     assert row == {name: facts[name] for name in ("id", "model", "version", "n_events", "pane_s")} | {
         "active": True,

@@ -1,0 +1,498 @@
+"""Walks: published attacks that feel their way along a model's answers, and honest clients whose queries also crawl.
+
+An attack asks an ``Oracle``, which writes down every query and at which one the attacker first had what it wanted:
+an adversarial input with small distortion or, for inversion, an input that the model is sure to be of the target class.
+Image worlds are walked in pixel values, tabular ones in standard deviations of each numeric column, categories kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from sklearn.datasets import load_breast_cancer
+from sklearn.neural_network import MLPClassifier
+from sklearn.preprocessing import StandardScaler
+
+from detectors.base import Arrays, Level, Pane, Part, Reading, Subject, SubjectType
+from detectors.batch import EventBatch
+from detectors.budget import AlarmBudget
+from detectors.evasion.detector import EvasionDetector
+from detectors.schema import infer_schema
+from tests.benchmarks.extraction_worlds import Rows, World
+
+SURE = 0.99
+"""Probability of the target class at which an inversion has succeeded (gamma of Fredrikson et al.)."""
+
+
+class Spent(Exception):
+    """The query budget is used up."""
+
+
+@dataclass
+class Oracle:
+    """The victim as an attacker sees it: at most ``budget`` answers, each query on record.
+
+    Attributes:
+        scale: (q,) units of the ``columns`` (q,) that an attacker may move; low, high: (q,) their limits in them.
+        won_at: number of queries after which the attacker first had what it wanted; None if never.
+    """
+
+    world: World
+    budget: int
+    columns: np.ndarray
+    scale: Rows
+    low: Rows
+    high: Rows
+    sent: list[Rows] = field(default_factory=list)
+    won_at: int | None = None
+
+    @classmethod
+    def of(cls, world: World, budget: int) -> Oracle:
+        columns = np.array([j for j in range(world.pool.shape[1]) if j not in world.categories])
+        values = world.pool[:, columns]
+        images = not world.categories and values.min() >= 0.0 and values.max() <= 1.0
+        scale = np.ones(len(columns)) if images else np.maximum(values.std(axis=0), 1e-9)
+        low, high = (0.0 * scale, scale) if images else (values.min(axis=0) / scale, values.max(axis=0) / scale)
+        return cls(world, budget, columns, scale, low, high)
+
+    @property
+    def small(self) -> float:
+        """Distortion (Euclidean, in the oracle's units) that counts as small: a tenth of each unit a column."""
+        return 0.1 * float(np.sqrt(len(self.columns)))
+
+    def inside(self, row: Rows) -> Rows:
+        return row[self.columns] / self.scale
+
+    def ask(self, near: Rows, z: Rows) -> Rows:
+        """(C,) probabilities of the row that is ``near`` but for the moved columns ``z``."""
+        if len(self.sent) >= self.budget:
+            raise Spent
+        row = near.copy()
+        row[self.columns] = np.clip(z, self.low, self.high) * self.scale
+        self.sent.append(row)
+        return np.asarray(self.world.score(row[None])[0])
+
+    def won(self) -> None:
+        self.won_at = self.won_at or len(self.sent)
+
+
+def originals(oracle: Oracle, rng: np.random.Generator) -> tuple[Rows, int]:
+    """An ordinary row that the model classifies with confidence, and its class."""
+    rows = oracle.world.honest(rng)(64)
+    scores = oracle.world.score(rows)
+    sure = np.flatnonzero(scores.max(axis=1) >= 0.9)
+    pick = int(rng.choice(sure)) if len(sure) else int(scores.max(axis=1).argmax())
+    return rows[pick], int(scores[pick].argmax())
+
+
+def other_class(oracle: Oracle, rng: np.random.Generator, label: int) -> Rows:
+    """An ordinary row of another class: where a decision-based attack starts."""
+    while True:
+        rows = oracle.world.honest(rng)(32)
+        other = np.flatnonzero(oracle.world.score(rows).argmax(axis=1) != label)
+        if len(other):
+            return rows[int(other[0])]
+
+
+def boundary_attack(oracle: Oracle, rng: np.random.Generator) -> None:
+    """Brendel, Rauber, Bethge (2018), figure 2 and section 2: orthogonal step, then a step towards the original."""
+    row, label = originals(oracle, rng)
+    x = oracle.inside(row)
+    z = oracle.inside(other_class(oracle, rng, label))
+    if oracle.ask(row, z).argmax() == label:
+        return
+    delta, epsilon = 0.1, 0.1
+    sphere: list[bool] = []
+    ahead: list[bool] = []
+    while True:
+        gap = x - z
+        distance = float(np.linalg.norm(gap))
+        if distance <= oracle.small:
+            oracle.won()
+            return
+        eta = rng.standard_normal(len(z))
+        eta *= delta * distance / np.linalg.norm(eta)
+        eta -= (eta @ gap) / distance**2 * gap
+        side = z + eta
+        side = x + (side - x) * distance / np.linalg.norm(side - x)
+        side = np.clip(side, oracle.low, oracle.high)
+        sphere.append(bool(oracle.ask(row, side).argmax() != label))
+        if sphere[-1]:
+            step = side + epsilon * (x - side)
+            ahead.append(bool(oracle.ask(row, step).argmax() != label))
+            z = step if ahead[-1] else side
+        if len(sphere) % 10 == 0:
+            delta *= 1.5 if np.mean(sphere[-10:]) > 0.5 else 1 / 1.5
+        if ahead and len(ahead) % 10 == 0:
+            epsilon = min(0.5, epsilon * (1.5 if np.mean(ahead[-10:]) > 0.25 else 1 / 1.5))
+
+
+def hop_skip_jump(oracle: Oracle, rng: np.random.Generator) -> None:
+    """Chen, Jordan, Wainwright (2020), algorithm 2, Euclidean: bisection, gradient estimate, geometric step."""
+    row, label = originals(oracle, rng)
+    x = oracle.inside(row)
+    z = oracle.inside(other_class(oracle, rng, label))
+    d = len(x)
+    theta = 1.0 / (d * np.sqrt(d))
+
+    def adversarial(point: Rows) -> bool:
+        return bool(oracle.ask(row, point).argmax() != label)
+
+    def bisected(far: Rows) -> Rows:
+        low, high = 0.0, 1.0
+        while high - low > max(theta, 1e-3):
+            middle = (low + high) / 2
+            low, high = (low, middle) if adversarial(x + middle * (far - x)) else (middle, high)
+        return np.asarray(x + high * (far - x))
+
+    z = bisected(z)
+    for t in range(1, 100):
+        distance = float(np.linalg.norm(z - x))
+        if distance <= oracle.small:
+            oracle.won()
+            return
+        u = rng.standard_normal((int(100 * np.sqrt(t)), d))
+        u /= np.linalg.norm(u, axis=1, keepdims=True)
+        phi = np.array([1.0 if adversarial(z + distance / d * v) else -1.0 for v in u])
+        weight = phi - phi.mean() if abs(phi.mean()) < 1 else phi
+        v = (weight[:, None] * u).mean(axis=0)
+        v /= max(np.linalg.norm(v), 1e-12)
+        step = distance / np.sqrt(t)
+        while step > 1e-4 and not adversarial(z + step * v):
+            step /= 2
+        z = bisected(np.clip(z + step * v, oracle.low, oracle.high))
+
+
+def simba(oracle: Oracle, rng: np.random.Generator) -> None:
+    """Guo et al. (2019), algorithm 1, pixel basis, steps of 0.2: keep what lowers the true class's probability."""
+    row, label = originals(oracle, rng)
+    z = oracle.inside(row)
+    best = float(oracle.ask(row, z)[label])
+    for j in [*rng.permutation(len(z)), *rng.permutation(len(z)), *rng.permutation(len(z))]:
+        for sign in (0.2, -0.2):
+            tried = z.copy()
+            tried[j] = np.clip(z[j] + sign, oracle.low[j], oracle.high[j])
+            if tried[j] == z[j]:
+                continue
+            scores = oracle.ask(row, tried)
+            if scores.argmax() != label:
+                oracle.won()
+                return
+            if scores[label] < best:
+                z, best = tried, float(scores[label])
+                break
+
+
+def square_attack(oracle: Oracle, rng: np.random.Generator) -> None:
+    """Andriushchenko et al. (2020), algorithms 1 and 2: stripes, then ever smaller squares set to a corner of the box.
+
+    Maximum norm 0.2; on a table, runs of columns stand in for squares.
+    """
+    row, label = originals(oracle, rng)
+    x = oracle.inside(row)
+    radius, d = 0.2, len(x)
+    side = round(d**0.5)
+    shape = (1, d) if oracle.world.categories or side * side != d else (side, side)
+
+    def loss(scores: Rows) -> float:
+        return float(np.log(scores[label] + 1e-12) - np.log(np.delete(scores, label).max() + 1e-12))
+
+    def moved(signs: Rows) -> Rows:
+        return np.clip(x + radius * signs.ravel(), oracle.low, oracle.high)
+
+    signs = np.repeat(rng.choice([-1.0, 1.0], (1, shape[1])), shape[0], axis=0)
+    best = loss(oracle.ask(row, moved(signs)))
+    for i in range(10_000):
+        if best <= 0:
+            oracle.won()
+            return
+        part = 0.8 / 2 ** int(np.searchsorted((10, 50, 200, 500, 1_000), i))
+        high, wide = (max(1, min(n, round((part * d) ** 0.5))) for n in shape)
+        wide = wide if shape[0] > 1 else max(1, round(part * d))
+        a, b = rng.integers(0, shape[0] - high + 1), rng.integers(0, shape[1] - wide + 1)
+        tried = signs.copy()
+        tried[a : a + high, b : b + wide] = rng.choice([-1.0, 1.0])
+        if np.array_equal(tried, signs):
+            continue
+        found = loss(oracle.ask(row, moved(tried)))
+        if found < best:
+            signs, best = tried, found
+
+
+def nes(oracle: Oracle, rng: np.random.Generator) -> None:
+    """Ilyas et al. (2018): the gradient from antithetic Gaussian pairs, then a signed step of the whole input."""
+    row, label = originals(oracle, rng)
+    x = oracle.inside(row)
+    z = x.copy()
+    while True:
+        gradient = np.zeros(len(z))
+        for _ in range(10):
+            u = rng.standard_normal(len(z))
+            pair = [float(np.log(oracle.ask(row, z + s * 0.05 * u)[label] + 1e-12)) for s in (1.0, -1.0)]
+            gradient += (pair[0] - pair[1]) * u
+        z = np.clip(z - 0.02 * np.sign(gradient), x - 0.2, x + 0.2)
+        z = np.clip(z, oracle.low, oracle.high)
+        if oracle.ask(row, z).argmax() != label:
+            oracle.won()
+            return
+
+
+def line_search(oracle: Oracle, rng: np.random.Generator) -> None:
+    """Bisection from one input towards others of another class, keeping the nearest crossing (Cheng et al. 2019)."""
+    row, label = originals(oracle, rng)
+    x = oracle.inside(row)
+    nearest = np.inf
+    while True:
+        far = oracle.inside(other_class(oracle, rng, label))
+        low, high = 0.0, 1.0
+        for _ in range(8):
+            middle = (low + high) / 2
+            crossed = oracle.ask(row, x + middle * (far - x)).argmax() != label
+            low, high = (low, middle) if crossed else (middle, high)
+        nearest = min(nearest, high * float(np.linalg.norm(far - x)))
+        if nearest <= oracle.small:
+            oracle.won()
+            return
+
+
+def inversion(oracle: Oracle, rng: np.random.Generator) -> None:
+    """Fredrikson, Jha, Ristenpart (2015), black box: from the mean input uphill in one class's confidence by trials."""
+    row = oracle.world.pool.mean(axis=0)
+    for j, names in oracle.world.categories.items():
+        row[j] = rng.integers(len(names))
+    z = oracle.inside(row)
+    scores = oracle.ask(row, z)
+    target = int(rng.choice(np.flatnonzero(scores < 0.5)))
+    best = float(scores[target])
+    while best < SURE:
+        step = rng.standard_normal(len(z)) * (rng.random(len(z)) < 0.25)
+        tried = np.clip(z + 0.1 * step, oracle.low, oracle.high)
+        found = float(oracle.ask(row, tried)[target])
+        if found > best:
+            z, best = tried, found
+    oracle.won()
+
+
+Walk = Callable[[Oracle, np.random.Generator], None]
+WALKS: dict[str, Walk] = {
+    "boundary attack": boundary_attack,
+    "hop skip jump": hop_skip_jump,
+    "simba": simba,
+    "square attack": square_attack,
+    "nes": nes,
+    "line search": line_search,
+    "inversion": inversion,
+}
+
+
+@dataclass(frozen=True)
+class Attack:
+    """Queries (n, p) of one attacker, honest ones mixed in, and after how many of them it had what it wanted."""
+
+    rows: Rows
+    won_at: int | None
+
+
+def attack(world: World, name: str, share: float, rng: np.random.Generator, n: int = 250) -> Attack:
+    """The first ``n`` queries of one who attacks input after input, ``share`` of them queries of the attack."""
+    oracle = Oracle.of(world, max(1, round(share * n)))
+    try:
+        while True:
+            WALKS[name](oracle, rng)
+    except Spent:
+        pass
+    rows = world.honest(rng)(n)
+    place = np.sort(rng.permutation(n)[: len(oracle.sent)])
+    rows[place] = np.array(oracle.sent)
+    return Attack(rows, None if oracle.won_at is None else int(place[oracle.won_at - 1]) + 1)
+
+
+def queries(name: str) -> Callable[[World, np.random.Generator, int], Rows]:
+    """The queries of one attack, in the form of ``extraction_worlds.ATTACKS``."""
+    return lambda world, rng, n: attack(world, name, 1.0, rng, n).rows
+
+
+ATTACKS: dict[str, Callable[[World, np.random.Generator, int], Rows]] = {name: queries(name) for name in WALKS}
+
+
+def _ordinary(world: World, rng: np.random.Generator, n: int) -> Rows:
+    return world.honest(rng)(n)
+
+
+def _check(world: World, rng: np.random.Generator, n: int) -> Rows:
+    return world.honest(rng)(3)[rng.integers(3, size=n)]
+
+
+def _rescoring(world: World, rng: np.random.Generator, n: int) -> Rows:
+    return np.tile(world.honest(rng)(max(10, n // 3)), (3, 1))[:n]
+
+
+def _retries(world: World, rng: np.random.Generator, n: int) -> Rows:
+    rows = world.honest(rng)(n)
+    again = np.flatnonzero(rng.random(n) < 0.3)
+    for i in again[again > 0]:
+        rows[i] = rows[i - 1]
+    return rows
+
+
+def _what_if(world: World, rng: np.random.Generator, n: int) -> Rows:
+    """One column of one input through a grid of its values, then another."""
+    oracle, out = Oracle.of(world, n), np.empty((0, world.pool.shape[1]))
+    while len(out) < n:
+        row = world.honest(rng)(1)[0]
+        for k in rng.permutation(len(oracle.columns))[: int(rng.integers(1, 5))]:
+            swept = np.repeat(row[None], 12, axis=0)
+            swept[:, oracle.columns[k]] = np.linspace(oracle.low[k], oracle.high[k], 12) * oracle.scale[k]
+            out = np.concatenate([out, swept])
+    return out[:n]
+
+
+def _video(world: World, rng: np.random.Generator, n: int) -> Rows:
+    """Scenes that turn slowly from one ordinary input into another, with sensor noise."""
+    oracle, out = Oracle.of(world, n), np.empty((0, world.pool.shape[1]))
+    noise = rng.uniform(0.0, 0.03)
+    while len(out) < n:
+        first, last = world.honest(rng)(2)
+        scene = np.repeat(first[None], int(rng.integers(15, 60)), axis=0)
+        part = np.linspace(0.0, rng.uniform(0.2, 1.0), len(scene))[:, None]
+        a, b = oracle.inside(first), oracle.inside(last)
+        z = a + part * (b - a) + noise * rng.standard_normal((len(scene), len(a)))
+        scene[:, oracle.columns] = np.clip(z, oracle.low, oracle.high) * oracle.scale
+        out = np.concatenate([out, scene])
+    return out[:n]
+
+
+def _sensor(world: World, rng: np.random.Generator, n: int) -> Rows:
+    """A stream that wanders about one ordinary input and returns to it."""
+    oracle = Oracle.of(world, n)
+    row = world.honest(rng)(1)[0]
+    out, centre = np.repeat(row[None], n, axis=0), oracle.inside(row)
+    z, pull, noise = centre.copy(), rng.uniform(0.01, 0.2), rng.uniform(0.02, 0.1)
+    for i in range(n):
+        z = z + pull * (centre - z) + noise * rng.standard_normal(len(z))
+        out[i, oracle.columns] = np.clip(z, oracle.low, oracle.high) * oracle.scale
+    return out
+
+
+def _augmented(world: World, rng: np.random.Generator, n: int) -> Rows:
+    """Every input once as it is and seven times with noise, at test time."""
+    oracle = Oracle.of(world, n)
+    rows = np.repeat(world.honest(rng)(n // 8 + 1), 8, axis=0)[:n]
+    z = rows[:, oracle.columns] / oracle.scale
+    moved = rng.uniform(0.03, 0.15) * rng.standard_normal(z.shape) * (np.arange(n) % 8 > 0)[:, None]
+    rows[:, oracle.columns] = np.clip(z + moved, oracle.low, oracle.high) * oracle.scale
+    return rows
+
+
+def _dither(world: World, rng: np.random.Generator, n: int) -> Rows:
+    """A random walk that does not care for the answers, with a fresh start now and then."""
+    oracle, out = Oracle.of(world, n), world.honest(rng)(n)
+    step, z = rng.uniform(0.03, 0.15), oracle.inside(out[0])
+    for i in range(1, n):
+        z = oracle.inside(out[i]) if rng.random() < 0.02 else z + step * rng.standard_normal(len(z))
+        z = np.clip(z, oracle.low, oracle.high)
+        out[i, oracle.columns] = z * oracle.scale
+    return out
+
+
+def _noise(world: World, rng: np.random.Generator, n: int) -> Rows:
+    return world.uniform(rng, n)
+
+
+Habit = Callable[[World, np.random.Generator, int], Rows]
+HABITS: dict[str, Habit] = {
+    "ordinary": _ordinary,
+    "health check": _check,
+    "batch key": _rescoring,
+    "retries": _retries,
+    "what-if tool": _what_if,
+    "video": _video,
+    "sensor": _sensor,
+    "augmentation": _augmented,
+    "dither": _dither,
+    "quality assurance": _noise,
+}
+
+
+def crowd(world: World, n_clients: int, awkward: float, visibility: str, seed: int, median: int = 110) -> EventBatch:
+    """Honest clients in time order, ``awkward`` of them with another habit than the ordinary; log-normal volumes."""
+    rng = np.random.default_rng([seed, 99])
+    others = [name for name in HABITS if name != "ordinary"]
+    rows, clients, at = [], [], []
+    for i in range(n_clients):
+        habit = str(rng.choice(others)) if rng.random() < awkward else "ordinary"
+        own = HABITS[habit](world, rng, int(np.clip(rng.lognormal(np.log(median), 0.8), 12, 700)))
+        rows.append(own)
+        clients += [f"{habit}-{i}"] * len(own)
+        at.append(np.sort(rng.uniform(0, 12_000, len(own))))
+    order = np.argsort(np.concatenate(at), kind="stable")
+    named = np.array(clients, dtype=object)[order].tolist()
+    return world.batch(np.concatenate(rows)[order], named, 1.7e9 + np.concatenate(at)[order], visibility, "h")
+
+
+def fitted(batch: EventBatch, seed: int = 0) -> EvasionDetector:
+    """The detector with a reference of honest clients, one alarm a week for the model as a whole."""
+    schema = infer_schema(batch)
+    part = EvasionDetector.fit(batch, schema, 60.0, seed)
+    assert isinstance(part, Part), part
+    return EvasionDetector.build(part, schema, AlarmBudget(1.0, 60.0))
+
+
+def first_alarm(
+    detector: EvasionDetector, world: World, rows: Rows, visibility: str, per_pane: int = 5
+) -> tuple[int, Reading] | None:
+    """After how many of one client's queries it is accused, and the reading; None if it never is."""
+    batch = world.batch(rows, ["client"] * len(rows), 1.7e9 + np.arange(len(rows)), visibility, "q")
+    batch = detector.new_memory().annotate(batch)
+    evidence: dict[Subject, Arrays] = {}
+    for i, sketch in enumerate(detector.sketch(batch, np.arange(0, len(rows), per_pane))):
+        pane = Pane(1.7e9 + i * per_pane, float(per_pane), per_pane, sketch)
+        judged = detector.judge({s: evidence[s] for s in detector.subjects(pane) if s in evidence}, pane)
+        evidence.update(judged.evidence)
+        for reading in judged.readings:
+            if reading.subject.type is SubjectType.CLIENT and reading.level is Level.ALARM:
+                return min(len(rows), (i + 1) * per_pane), reading
+    return None
+
+
+def tumours(seed: int) -> World:
+    """A tabular model with thirty numeric columns: breast tumours, and a small network that names the malignant."""
+    data = load_breast_cancer()
+    x, y = np.asarray(data.data, dtype=np.float64), np.asarray(data.target)
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(x))
+    train, pool = order[:280], order[280:]
+    scaler = StandardScaler().fit(x[train])
+    model = MLPClassifier((16,), alpha=1.0, max_iter=2_000, random_state=0).fit(scaler.transform(x[train]), y[train])
+    spread = x[pool].std(axis=0)
+    low, high = x[pool].min(axis=0), x[pool].max(axis=0)
+
+    def honest(r: np.random.Generator) -> Callable[[int], Rows]:
+        sick = r.beta(2.0, 3.0)
+        shift = r.normal(0, 0.05, x.shape[1]) * spread
+
+        def draw(n: int) -> Rows:
+            weight = np.where(y[pool] == 0, sick, 1 - sick)
+            a, b = (pool[r.choice(len(pool), n, p=weight / weight.sum())] for _ in range(2))
+            b = np.where(y[a] == y[b], b, a)
+            part = r.uniform(0.0, 0.5, (n, 1))
+            out = x[a] + part * (x[b] - x[a]) + shift + 0.1 * r.standard_normal((n, x.shape[1])) * spread
+            return np.clip(out, low, high)
+
+        return draw
+
+    return World(
+        "tumours",
+        x[pool],
+        y[pool],
+        lambda rows: np.asarray(model.predict_proba(scaler.transform(rows))),
+        None,
+        honest,
+        lambda r, n: r.uniform(low, 3 * high, (n, len(low))),
+        lambda r, n: r.uniform(low, high, (n, len(low))),
+        lambda rows: rows * 1.2,
+        0.1,
+        tuple(str(name).replace(" ", "_") for name in data.feature_names),
+    )
