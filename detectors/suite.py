@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 
+from detectors.abuse.detector import AbuseDetector
 from detectors.base import Arrays, Detector, Judgement, JudgesSilence, Pane, Part, Subject, Unfit
 from detectors.batch import EventBatch, FloatArray
 from detectors.budget import DEFAULT_TOLERANCE, AlarmBudget, shares_of
@@ -29,6 +30,7 @@ DETECTORS: tuple[type[Detector], ...] = (
     JointDrift,
     OodDetector,
     ExtractionDetector,
+    AbuseDetector,
     PerformanceDetector,
     QualityDetector,
 )
@@ -42,6 +44,13 @@ class Memory(Protocol):
     """Bounded soft state that wants events in arrival order; only what it adds to a batch is ever counted."""
 
     def annotate(self, batch: EventBatch) -> EventBatch: ...
+
+
+@runtime_checkable
+class Remembers(Protocol):
+    """What a detector is besides when it wants batches annotated before they are sketched."""
+
+    def new_memory(self) -> Memory: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +90,7 @@ class Suite:
 
     def memories(self) -> tuple[Memory, ...]:
         """Fresh soft state for one worker."""
-        return tuple(detector.new_memory() for detector in self.detectors if isinstance(detector, ExtractionDetector))
+        return tuple(detector.new_memory() for detector in self.detectors if isinstance(detector, Remembers))
 
     def sketch(self, batch: EventBatch) -> Sequence[PaneSketch]:
         """The batch as sketches, one a pane, in the order of panes."""

@@ -26,6 +26,7 @@ from monitor.delivery.loop import DeliveryLoop
 from monitor.formats.native import NativeDecoder
 from monitor.judge import Judge
 from monitor.running import Loop, LoopSpec
+from monitor.secret import deployment_secret
 from monitor.silence import Recording, SilenceJudge
 from monitor.sources.base import Source
 from monitor.sources.http import QueueSource
@@ -205,7 +206,8 @@ class Vedette:
         )
 
     def _suites(self) -> SuiteBook:
-        return SuiteBook(self.engine, self.settings.alarms_per_week, self.settings.tolerance)
+        secret = deployment_secret(self.settings, create=True)
+        return SuiteBook(self.engine, self.settings.alarms_per_week, self.settings.tolerance, secret=secret)
 
     def _source(self) -> Source:
         kafka = self.settings.kafka

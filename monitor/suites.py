@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from detectors.budget import DEFAULT_TOLERANCE
 from detectors.reference import Reference
 from detectors.suite import Suite
+from monitor.secret import DeploymentSecret
 from monitor.storage.engine import reading
 from monitor.storage.references import active_reference, detectors_watching, reference_data
 
@@ -30,12 +31,14 @@ class SuiteBook:
         tolerance: float = DEFAULT_TOLERANCE,
         refresh_s: float = 5.0,
         monotonic: Callable[[], float] = time.monotonic,
+        secret: DeploymentSecret | None = None,
     ) -> None:
         self._engine = engine
         self._alarms_per_week = alarms_per_week
         self._tolerance = tolerance
         self._refresh_s = refresh_s
         self._monotonic = monotonic
+        self._secret = secret
         self._active: dict[tuple[str, str], tuple[float, str | None]] = {}
         self._watching: dict[str, tuple[float, frozenset[str]]] = {}
         self._suites: OrderedDict[str, Suite] = OrderedDict()
