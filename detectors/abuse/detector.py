@@ -207,8 +207,7 @@ class AbuseDetector:
     def _ask(self, client: str, day: FloatArray, crowd: Crowd) -> Asked:
         if self.asking is None:
             return Asked(-np.inf, 0.0, 0, np.zeros(0), True)
-        rise, n_peers = crowd.rise(client_number(client), float(day[0]), self._n_windows)
-        return self.asking.ask(day, rise, n_peers)
+        return self.asking.ask(client_number(client), day, crowd)
 
     def _look(self, i: int, look: RateLook, sums: FloatArray, asked: Asked, standing: Standing) -> Look:
         """The loudest head of one client; one that may accuse goes before one that may not."""

@@ -58,7 +58,7 @@ class Faults:
         numeric = schema.numbers[:MAX_COLUMNS]
         values = numeric_matrix(batch, numeric).reshape(len(batch), len(numeric))
         finite = np.where(np.isfinite(values), values, np.nan)
-        empty: NDArray[np.bool_] = np.isnan(finite).all(axis=0) if len(numeric) else np.zeros(0, dtype=bool)
+        empty = np.asarray(np.isnan(finite).all(axis=0)).reshape(len(numeric))
         known = np.where(empty, 0.0, finite)
         low, high = np.nanquantile(known, [0.001, 0.999], axis=0) if len(numeric) else (np.zeros(0), np.zeros(0))
         edges = np.stack([np.nanmin(known, axis=0), np.nanmax(known, axis=0)], axis=1) if len(numeric) else _no_edges()

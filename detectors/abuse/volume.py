@@ -222,15 +222,23 @@ class VolumeWatch:
             state = self.volumes.new_state()
         return self.volumes.after(state, start, volume)
 
-    def ask(self, day: FloatArray, rise: FloatArray, n_peers: int) -> Asked:
-        """What a client's day so far says where ``n_peers`` others show ``rise``."""
+    def ask(self, client: int, day: FloatArray, crowd: Crowd) -> Asked:
+        """What a client's day so far says, beside that of the crowd."""
         large = self.volumes.is_large(day)
+        calm = np.zeros(self.n_windows)
+        alone = not any(other != client for other in crowd.table)
+        if not large.any() or self.volumes.log_p(day, calm) >= 0:
+            return self._asked(day, calm, large, 0.0, alone)
+        rise, n_peers = crowd.rise(client, float(day[0]), self.n_windows)
+        evidence = -self.volumes.log_p(day, rise) + self.volumes.log_share(day) + float(np.log(self.part))
+        return self._asked(day, rise, large, evidence, n_peers < 1)
+
+    def _asked(
+        self, day: FloatArray, rise: FloatArray, large: NDArray[np.bool_], evidence: float, alone: bool
+    ) -> Asked:
         beyond = self.volumes.surprise(day) - rise
         window = int(np.argmax(np.where(large, beyond, -np.inf)))
-        evidence = 0.0
-        if large.any():
-            evidence = -self.volumes.log_p(day, rise) + self.volumes.log_share(day) + float(np.log(self.part))
-        return Asked(evidence, float(np.exp(beyond[window])), window, rise, n_peers < 1)
+        return Asked(evidence, float(np.exp(beyond[window])), window, rise, alone)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
