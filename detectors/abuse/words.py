@@ -82,7 +82,7 @@ def _but(head: int, facts: Facts) -> str:
 
 def _rate(head: int, facts: Facts) -> str:
     share, usual = facts.share[head], facts.expected[head]
-    return f"{_percent(share)} of its last queries {_DOES[RATES[head].name]} ({_percent(usual)} expected)"
+    return f"{_percent(share)} of its last queries {_DOES[RATES[head].name]} (peers {_percent(usual)})"
 
 
 def _volume(facts: Facts) -> str:

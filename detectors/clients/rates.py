@@ -2,10 +2,11 @@
 
 Honest clients differ, so the share of an honest client is a draw from a Beta distribution that the reference's clients
 taught. Each pane bets against the client's own predictive distribution (that Beta, sharpened by the client's past): a
-ratio of beta-binomial probabilities whose mean is one while the client is honest. Evidence is the mixture over the pane
-in which an attack began, M <- (M + w) L, with start weights w that sum to one over a client's life. So M is a
-supermartingale that starts below one, and P(M ever reaches 1/alpha) <= alpha for each honest client (Ville's
-inequality), however often it is looked at.
+ratio of beta-binomial probabilities whose mean is one while the client is honest, and less where a fall would pay.
+Evidence is the mixture over the pane in which an attack began, M <- (M + w) L, with start weights w that sum to one
+over a client's life. So M is a supermartingale that starts below one, and P(M ever reaches 1/alpha) <= alpha for each
+honest client (Ville's inequality), however often it is looked at. What the model leaves out (a past that fades, events
+that cluster) tempers the bets as the reference's own panes show it.
 
 A rise that other clients show in the same panes explains as much of a client's share; see ``explained``. All functions
 work on many clients at once: arrays (c,).
@@ -123,6 +124,7 @@ def step(
     for i, alternative in enumerate(_alternatives(states, mean)):
         a, b = alternative * _BET_CONCENTRATION, (1.0 - alternative) * _BET_CONCENTRATION
         ratio = (_log_beta_binomial(hits, trials, a, b) - null) * rate.temper / rate.deff
+        ratio = np.where(hits > mean * trials, ratio, np.minimum(ratio, 0.0))
         moved = np.logaddexp(states[:, i], np.log(start_weight(states[:, _PANES]))) + ratio
         out[live, i] = moved[live]
     for at, memory in ((_OWN.start, OWN_MEMORY), (_RECENT.start, MEMORY)):
@@ -167,7 +169,7 @@ def explained(rate: HonestRate, faded: FloatArray, pane: FloatArray) -> FloatArr
     k, n = faded.T
     late = (k + rate.mean) / (n + 1.0)
     upper = late + 1.64 * np.sqrt(late * (1.0 - late) / (n + 1.0))
-    now = np.where(pane[:, 1] > 0, pane[:, 0] / np.maximum(pane[:, 1], 1e-9), 0.0)
+    now = (pane[:, 0] + rate.mean) / (pane[:, 1] + 1.0)
     others = np.maximum(np.where(n > 0, upper, 0.0), now)
     return np.asarray(np.clip((others - rate.mean) / (1.0 - min(rate.mean, 0.98)), 0.0, 1.0))
 

@@ -1,8 +1,8 @@
 """Rate watch: the evidence of several rates for all clients of a pane at once, beside what the other clients do.
 
 For each client and head it keeps the state of ``rates.py``, and for all clients together the hits and trials of late,
-fading with time. No client counts more there than the median one of its pane, clients under an alarm do not count,
-and whoever is judged is taken out first: a loud client neither hides among its own events nor teaches its judges.
+fading with time. There each client counts for a few events at most, clients under an alarm do not count, and whoever
+is judged is taken out first: a loud client neither hides among its own events nor teaches its judges.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from detectors.clients.rates import (
 )
 
 _LEAST_COMPANY: Final = 8.0
+_MOST_OF_ONE: Final = 4.0
+"""Events that one client counts for among all, of late and in a pane."""
 _FADE_PANES: Final = 10.0
 _FADE_S: Final = 600.0
 Known = Mapping[str, FloatArray]
@@ -117,10 +119,14 @@ class RateWatch:
         Args:
             trusted: (c,) clients that count as company.
         """
-        added = counts * _capped(counts, trusted)[:, :, None]
         left = before.own * self._fade(before.own_at, at)[:, None, None]
+        room = np.maximum(_MOST_OF_ONE - left[:, :, 1], 0.0) * trusted[:, None]
+        added = counts * np.minimum(1.0, room / np.maximum(counts[:, :, 1], 1.0))[:, :, None]
         faded = np.maximum(company.sums * self._fade(np.array([company.at]), at) - left, 0.0)
-        pane = added.sum(axis=0) - added
+        voiced = (
+            counts * (trusted[:, None] * np.minimum(1.0, _MOST_OF_ONE / np.maximum(counts[:, :, 1], 1.0)))[:, :, None]
+        )
+        pane = voiced.sum(axis=0) - voiced
         states, mean = before.states.copy(), np.empty(counts.shape[:2])
         evidence, share, n = np.empty_like(mean), np.empty_like(mean), np.empty_like(mean)
         for j, rate in enumerate(self.rates):
@@ -144,14 +150,3 @@ class RateWatch:
     def _fade(self, before: FloatArray, at: float) -> FloatArray:
         gone = np.maximum(0.0, at - before)
         return np.asarray(np.exp(-gone / max(_FADE_S, _FADE_PANES * self.pane_s)))
-
-
-def _capped(counts: FloatArray, trusted: NDArray[np.bool_]) -> FloatArray:
-    """(c, h) factors in [0, 1] that bring clients down to the median number of trials, and the untrusted to nothing."""
-    trials = counts[:, :, 1]
-    out = np.zeros_like(trials)
-    for j in range(trials.shape[1]):
-        some = trials[trusted & (trials[:, j] > 0), j]
-        if len(some):
-            out[:, j] = trusted * np.minimum(1.0, float(np.median(some)) / np.maximum(trials[:, j], 1.0))
-    return out
