@@ -20,6 +20,7 @@ from detectors.drift.marginals import MarginalDrift
 from detectors.extraction.detector import ExtractionDetector
 from detectors.ood.detector import OodDetector
 from detectors.performance.detector import PerformanceDetector
+from detectors.privacy.detector import PrivacyDetector
 from detectors.quality.detector import QualityDetector
 from detectors.reference import Reference
 from detectors.schema import infer_schema
@@ -31,6 +32,7 @@ DETECTORS: tuple[type[Detector], ...] = (
     OodDetector,
     ExtractionDetector,
     AbuseDetector,
+    PrivacyDetector,
     PerformanceDetector,
     QualityDetector,
 )

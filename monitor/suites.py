@@ -14,6 +14,7 @@ from detectors.suite import Suite
 from monitor.secret import DeploymentSecret
 from monitor.storage.engine import reading
 from monitor.storage.references import active_reference, detectors_watching, reference_data
+from monitor.training import unlocked
 
 _MAX_SUITES = 64
 
@@ -76,7 +77,8 @@ class SuiteBook:
         if suite is None:
             with reading(self._engine) as connection:
                 data = reference_data(connection, reference_id)
-            suite = Suite.build(Reference.from_bytes(data), reference_id, self._alarms_per_week, self._tolerance)
+            reference = unlocked(Reference.from_bytes(data), self._secret)
+            suite = Suite.build(reference, reference_id, self._alarms_per_week, self._tolerance)
             self._suites[reference_id] = suite
             if len(self._suites) > _MAX_SUITES:
                 self._suites.popitem(last=False)
