@@ -192,13 +192,6 @@ class Settings(_Section):
     """Expected false alarms per model version: ``1/week``, ``0.5/day``, …"""
     tolerance: Annotated[float, Field(ge=0, lt=1)] = DEFAULT_TOLERANCE
     """Share of traffic that may change (0.02: two events in a hundred) without being worth an alarm."""
-    secret: Annotated[SecretStr, Field(min_length=32)] | None = None
-    """What seeds and hash keys are derived from, the same in every process: 64 random hexadecimal characters, say.
-
-    With an embedded database a file beside it is made at first start where nothing is set here.
-    """
-    secret_file: Path | None = None
-    """The file that holds it, instead."""
     database: DatabaseSettings = DatabaseSettings()
     kafka: KafkaSettings | None = None
     """Without it, events come over HTTP (``POST /api/v1/events``)."""
@@ -207,6 +200,13 @@ class Settings(_Section):
     web: WebSettings = WebSettings()
     destinations: tuple[DestinationSettings, ...] = ()
     log_format: Literal["console", "json"] = "console"
+    secret: Annotated[SecretStr, Field(min_length=32)] | None = None
+    """What seeds and hash keys are derived from, the same in every process: 64 random hexadecimal characters, say.
+
+    With an embedded database a file beside it is made at first start where nothing is set here.
+    """
+    secret_file: Path | None = None
+    """The file that holds it, instead."""
 
     @field_validator("alarm_budget")
     @classmethod

@@ -112,7 +112,10 @@ def deployment_secret(settings: Settings, create: bool) -> DeploymentSecret | No
 
 def secret_path(settings: Settings) -> Path | None:
     """Where the secret of an embedded deployment is; None with PostgreSQL."""
-    url = sa.make_url(settings.database.url)
+    try:
+        url = sa.make_url(settings.database.url)
+    except (sa.exc.ArgumentError, ValueError):  # said better by whoever connects
+        return None
     if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
         return None
     return Path(url.database + ".secret")

@@ -26,8 +26,10 @@ from scipy import special
 from detectors.batch import FloatArray, IntArray
 
 FEW_CLIENTS: Final = 8
-OWN_MEMORY: Final = 300.0
+OWN_MEMORY: Final = 3_000.0
 """Events of a client's past that count towards what is expected of it: older ones fade, as customers change."""
+SUREST: Final = 300.0
+"""However long a client's past is, what it tells of the next pane is no surer than so many events make it."""
 MEMORY: Final = 100.0
 """Events that the share of late rests on."""
 RISES: Final = (0.25, 0.75)
@@ -110,6 +112,7 @@ def expected(rate: HonestRate, states: FloatArray, shift: FloatArray) -> tuple[F
     hits, trials = states[:, _OWN.start] / rate.deff, states[:, _OWN.start + 1] / rate.deff
     concentration = rate.concentration + trials
     mean = (rate.mean * rate.concentration + hits) / concentration
+    concentration = np.minimum(concentration, rate.concentration + SUREST)
     return 1.0 - (1.0 - np.clip(mean, 1e-6, 0.98)) * (1.0 - np.clip(shift, 0.0, 0.98)), concentration
 
 
@@ -179,16 +182,23 @@ def fit_rate(counts: Counts, n_clients: int, nominal: float) -> HonestRate:
     hits = np.bincount(counts.client, weights=counts.hits, minlength=n_clients).astype(np.float64)
     trials = np.bincount(counts.client, weights=counts.trials, minlength=n_clients).astype(np.float64)
     able = trials >= _LEAST_TRIALS
-    k, n = hits[able], trials[able]
-    pooled = (hits.sum() + 1.0) / (trials.sum() + 1.0 / nominal)
-    mean = max(float(pooled), float(np.mean(k / n)) if len(n) else 0.0, 1e-4)
+    k, n = _ordinary(hits[able], trials[able])
+    weight = np.minimum(1.0, 3.0 * np.median(n) / n) if len(n) else np.ones(0)
+    pooled = (float(np.sum(k * weight)) + 1.0) / (float(np.sum(n * weight)) + 1.0 / nominal)
+    mean = min(max(pooled, float(np.mean(k / n)) if len(n) else 0.0, 1e-4), 0.95)
     if len(n) < FEW_CLIENTS:
         return HonestRate(min(2.0 * mean + 0.01, 1.0), 4.0, 2.0, 1.0, int((trials > 0).sum()))
-    mean = min(mean, 0.95)
     ceiling = _CONCENTRATIONS if len(n) >= 50 else _CONCENTRATIONS[:-2]
     fits = [float(_log_beta_binomial(k, n, mean * c, (1.0 - mean) * c).sum()) for c in ceiling]
     plain = HonestRate(mean, ceiling[int(np.argmax(fits))], _deff(counts, hits, trials), 1.0, len(n))
     return HonestRate(mean, plain.concentration, plain.deff, _temper(plain, counts, n_clients), len(n))
+
+
+def _ordinary(hits: FloatArray, trials: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The clients without the one in a hundred that is oddest: that one is known by its past, and blinds no head."""
+    odd = max(len(hits) // 100, int(len(hits) >= 50))
+    kept = np.sort(np.argsort(hits / np.maximum(trials, 1.0), kind="stable")[: len(hits) - odd])
+    return hits[kept], trials[kept]
 
 
 def _alternatives(states: FloatArray, mean: FloatArray) -> Sequence[FloatArray]:

@@ -45,7 +45,7 @@ app = typer.Typer()
 commands = typer.Typer(help="What normal looks like, for each model.", no_args_is_help=True)
 app.add_typer(commands, name="reference")
 
-NO_SECRET = (
+KNOWN_SEEDS = (
     "VEDETTE_SECRET is not set, so random features and hash keys are those that anybody with this code knows; set it "
     "to 32 random characters or more, the same for every process"
 )
@@ -96,7 +96,7 @@ def fit(
         with database_of(settings, "reference") as engine:
             secret = deployment_secret(settings, create=True)
             if secret is None and seed is None:
-                warn("No secret:", NO_SECRET)
+                warn("No secret:", KNOWN_SEEDS)
             reference = learned(secret)
             _refuse_doubtful(reference, keep_doubtful)
             identity = store_reference(engine, reference, datetime.now(UTC), activate=activate)
