@@ -124,8 +124,8 @@ def step(
     live = trials > 0
     out = states.copy()
     null = _log_beta_binomial(hits, trials, mean * concentration, (1.0 - mean) * concentration)
-    for i, alternative in enumerate(_alternatives(states, mean)):
-        a, b = alternative * _BET_CONCENTRATION, (1.0 - alternative) * _BET_CONCENTRATION
+    for i, (alternative, sure) in enumerate(_alternatives(states, mean)):
+        a, b = alternative * sure, (1.0 - alternative) * sure
         ratio = (_log_beta_binomial(hits, trials, a, b) - null) * rate.temper / rate.deff
         ratio = np.where(hits > mean * trials, ratio, np.minimum(ratio, 0.0))
         moved = np.logaddexp(states[:, i], np.log(start_weight(states[:, _PANES]))) + ratio
@@ -201,11 +201,13 @@ def _ordinary(hits: FloatArray, trials: FloatArray) -> tuple[FloatArray, FloatAr
     return hits[kept], trials[kept]
 
 
-def _alternatives(states: FloatArray, mean: FloatArray) -> Sequence[FloatArray]:
+def _alternatives(states: FloatArray, mean: FloatArray) -> Sequence[tuple[FloatArray, FloatArray | float]]:
+    """Mean (c,) and concentration of what each bet expects of an attacker; the last one learns from events of late."""
     share, n = recent(states)
-    late = (share * n + 0.5 * 4.0) / (n + 4.0)
-    fixed = [mean + rise * (1.0 - mean) for rise in RISES]
-    return [*fixed, np.clip(np.maximum(late, mean + 0.1 * (1.0 - mean)), 1e-6, 0.99)]
+    prior = 4.0
+    late = (share * n + 0.5 * (1.0 + mean) * prior) / (n + prior)
+    fixed = [(mean + rise * (1.0 - mean), _BET_CONCENTRATION) for rise in RISES]
+    return [*fixed, (np.clip(np.maximum(late, mean + 0.1 * (1.0 - mean)), 1e-6, 0.99), n + prior)]
 
 
 def _deff(counts: Counts, hits: FloatArray, trials: FloatArray) -> float:
