@@ -147,6 +147,8 @@ class Volumes:
         days = state[1]
         windows = self._windows(state)
         usual = (days * windows[:, 3] + self.trust * self.centre) / (days + self.trust)
+        if days >= 1:
+            usual = np.maximum(usual, windows[:, 3])
         return np.asarray(np.log1p(windows[:, 2]) - usual)
 
     def log_p(self, state: FloatArray, rise: FloatArray) -> float:
@@ -321,7 +323,7 @@ def _surprises(rows: FloatArray, centre: FloatArray, trust: FloatArray) -> Float
     """(days - 1, w) how far each day lies beyond what the days before it make one expect."""
     n = np.arange(1, len(rows))[:, None]
     before = np.cumsum(rows, axis=0)[:-1] / n
-    usual = (n * before + trust * centre) / (n + trust)
+    usual = np.maximum((n * before + trust * centre) / (n + trust), before)
     return np.asarray((rows[1:] - usual) / np.sqrt(1.0 + 1.0 / n))
 
 

@@ -73,9 +73,7 @@ def probe(name: str, start: float, n: int, share: float, seed: int = 0) -> Event
 def walk(name: str, start: float, n: int, share: float, seed: int = 0) -> EventBatch:
     """Queries around one training row, near it but never the row itself."""
     rng = np.random.default_rng(seed)
-    return client(
-        name, start + 60.0 * np.arange(n), np.where(rng.random(n) < share, 1.0, 0.0), record=np.full(n, 3.0)
-    )
+    return client(name, start + 60.0 * np.arange(n), np.where(rng.random(n) < share, 1.0, 0.0), record=np.full(n, 3.0))
 
 
 def _hits(rng: np.random.Generator, n: int, rate: float) -> FloatArray:
