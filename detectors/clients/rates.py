@@ -196,9 +196,13 @@ def fit_rate(counts: Counts, n_clients: int, nominal: float) -> HonestRate:
 
 def _ordinary(hits: FloatArray, trials: FloatArray) -> tuple[FloatArray, FloatArray]:
     """The clients without the one in a hundred that is oddest: that one is known by its past, and blinds no head."""
-    odd = max(len(hits) // 100, int(len(hits) >= 50))
-    kept = np.sort(np.argsort(hits / np.maximum(trials, 1.0), kind="stable")[: len(hits) - odd])
+    order = np.argsort(hits / np.maximum(trials, 1.0), kind="stable")
+    kept = np.sort(order[: len(hits) - _n_odd(len(hits))])
     return hits[kept], trials[kept]
+
+
+def _n_odd(n_clients: int) -> int:
+    return max(n_clients // 100, int(n_clients >= 50))
 
 
 def _alternatives(states: FloatArray, mean: FloatArray) -> Sequence[tuple[FloatArray, FloatArray | float]]:
@@ -235,7 +239,7 @@ def _temper(rate: HonestRate, counts: Counts, n_clients: int) -> float:
         highest[who] = np.maximum(highest[who], log_evidence(states[who]))
     seen = np.sort(highest[np.isfinite(highest)])[::-1]
     bound = np.log(len(seen) / (np.arange(len(seen)) + 1.0)) if len(seen) else np.empty(0)
-    skipped = len(seen) // 100
+    skipped = _n_odd(len(seen))
     above = (seen > np.maximum(bound, 0.5)) & (np.arange(len(seen)) >= skipped) & (bound > 0.5)
     if not above.any():
         return 1.0

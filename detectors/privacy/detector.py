@@ -70,7 +70,7 @@ class PrivacyDetector:
             return Unfit("events name fewer than two clients, so no client can be told from the others")
         kept = client >= 0
         rates, counts = fit_heads(reference.take(kept), client[kept], len(names), pane_s)
-        if not any(rate.usable for rate in rates):
+        if not rates[0].usable:
             share = float(np.mean(hit[np.isfinite(hit)] > 0))
             return Unfit(
                 f"{100 * share:.0f} % of the ordinary events are training rows or near them, so a hit says nothing: "
