@@ -8,10 +8,12 @@ The secret is never logged or printed, and never leaves this module but through 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import secrets
 import stat
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -138,21 +140,19 @@ def _read(path: Path) -> str:
 
 def _create(path: Path) -> None:
     """Appears under its name when it is whole; of two processes at once, one makes it and both read the same."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.unlink(missing_ok=True)
-        with os.fdopen(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
-            file.write(secrets.token_hex(32) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        handle, partial = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
-            os.link(partial, path)
-        except FileExistsError:
-            return
+            with os.fdopen(handle, "w") as file:
+                file.write(secrets.token_hex(32) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            with contextlib.suppress(FileExistsError):
+                os.link(partial, path)
+        finally:
+            Path(partial).unlink()
     except OSError as error:
         raise PermanentError(
             f"{path}: {error.strerror or error}; the deployment's secret belongs there, or set VEDETTE_SECRET"
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)

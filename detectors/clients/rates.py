@@ -38,6 +38,11 @@ FIELDS: Final = (*(f"log_m{i}" for i in range(len(RISES) + 1)), "own_hits", "own
 _BETS: Final = len(RISES) + 1
 _OWN, _RECENT, _PANES = slice(_BETS, _BETS + 2), slice(_BETS + 2, _BETS + 4), _BETS + 4
 _CONCENTRATIONS: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
+_ENOUGH_HITS: Final = 10.0
+_FEW_HITS: Final = 8.0
+_FEW_HITS_MANY_CLIENTS: Final = 15.0
+"""Concentrations where the reference shows too few hits to tell how they are spread over clients."""
+_UNKNOWN_DEFF: Final = 1.25
 _BET_CONCENTRATION: Final = 6.0
 _MOST_DEFF: Final = 25.0
 _LEAST_TEMPER: Final = 0.15
@@ -188,9 +193,13 @@ def fit_rate(counts: Counts, n_clients: int, nominal: float) -> HonestRate:
     mean = min(max(pooled, float(np.mean(k / n)) if len(n) else 0.0, 1e-4), 0.95)
     if len(n) < FEW_CLIENTS:
         return HonestRate(min(2.0 * mean + 0.01, 1.0), 4.0, 2.0, 1.0, int((trials > 0).sum()))
-    ceiling = _CONCENTRATIONS if len(n) >= 50 else _CONCENTRATIONS[:-2]
-    fits = [float(_log_beta_binomial(k, n, mean * c, (1.0 - mean) * c).sum()) for c in ceiling]
-    plain = HonestRate(mean, ceiling[int(np.argmax(fits))], _deff(counts, hits, trials), 1.0, len(n))
+    many = len(n) >= 50
+    concentration = _FEW_HITS_MANY_CLIENTS if many else _FEW_HITS
+    if k.sum() >= _ENOUGH_HITS:
+        offered = _CONCENTRATIONS if many else _CONCENTRATIONS[:-2]
+        fits = [float(_log_beta_binomial(k, n, mean * c, (1.0 - mean) * c).sum()) for c in offered]
+        concentration = offered[int(np.argmax(fits))]
+    plain = HonestRate(mean, concentration, _deff(counts, hits, trials), 1.0, len(n))
     return HonestRate(mean, plain.concentration, plain.deff, _temper(plain, counts, n_clients), len(n))
 
 
@@ -221,7 +230,7 @@ def _deff(counts: Counts, hits: FloatArray, trials: FloatArray) -> float:
     blocks = np.bincount(counts.client[varied], minlength=len(hits))
     freedom = float(np.maximum(blocks - 1, 0).sum())
     if freedom < 20:
-        return 2.0
+        return _UNKNOWN_DEFF
     p, n, k = share[varied], counts.trials[varied], counts.hits[varied]
     chi = float(np.sum((k - n * p) ** 2 / (n * p * (1.0 - p))))
     return float(np.clip(chi / freedom, 1.0, _MOST_DEFF))
