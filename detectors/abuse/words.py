@@ -148,7 +148,8 @@ def _coordinates(head: int, facts: Facts) -> list[dict[str, Any]]:
     for i in range(len(facts.widths)):
         words = f"{facts.today[i]:,.0f} events in its {window_name(i, facts.widths)} so far"
         usual = max(float(facts.usual[i]), 0.0)
-        out.append({"words": f"{words}, {usual:,.3g} expected", "client": float(facts.today[i]), "peers": usual})
+        numbers = {"client": float(facts.today[i]), "peers": usual} if usual > 1.0 else {"client": None, "peers": None}
+        out.append({"words": f"{words}, {usual:,.3g} expected", **numbers})
     out.append(
         {"words": f"active in {facts.hours} of 24 hours of this day", "client": float(facts.hours), "peers": None}
     )
@@ -159,7 +160,7 @@ def _coordinates(head: int, facts: Facts) -> list[dict[str, Any]]:
         out.append({"words": words, "client": share, "peers": None})
     swept = variety(facts.sums[SWEPT_CELLS])
     if head != VOLUME and RATES[head].name == "sweeps":
-        out.append({"words": f"about {swept:.0f} features or more were varied alone", "client": swept, "peers": None})
+        out.append({"words": f"about {swept:.0f} features or more were varied alone", "client": None, "peers": None})
     return out
 
 
