@@ -1,8 +1,8 @@
 """Faults: what an ordinary query of this model never holds, and somebody who feels for its edges tries.
 
 Six sorts: a value missing where there always is one, one that is no number, a category never seen, a number far outside
-the reference, a number that programmers like and this column does not (0, -1, 255, 2**31 - 1 and their like, or exactly
-the reference's extremes), and a feature that the model does not have.
+the reference, a number that programmers like and this column does not (0, -1, 255, 2**31 - 1 and their like), and a
+feature that the model does not have. Inputs that are merely strange are not faulty: they belong to ``ood``.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ MAX_COLUMNS: Final = 500
 MAX_LEVELS: Final = 400
 _RARELY: Final = 0.02
 _NEVER: Final = 1e-3
+_FAR: Final = 3.0
+"""An extreme value lies this many ranges of its column (or of the usual column) beyond what the reference held."""
 _ROUND: Final = (0, 1, 10, 99, 100, 127, 128, 255, 256, 999, 1e3, 9999, 32767, 32768, 65535, 65536, 99999, 999999)
 _LIKED: Final = np.unique([*_ROUND, *(-float(v) for v in _ROUND), 2.0**31 - 1, -(2.0**31), 2.0**32 - 1, 2.0**53, 1e9])
 
@@ -35,8 +37,7 @@ class Faults:
 
     Attributes:
         numeric: names of columns; always (p,) whether they are rarely missing; low, high (p,) limits beyond which a
-            value is extreme; edges (p, 2) the reference's extremes; marked (p, len(_LIKED)) liked numbers that the
-            column does not use, and sharp (p, 2) whether its extremes are rare.
+            value is extreme; marked (p, len(_LIKED)) liked numbers that the column does not use.
         levels: categorical column → its known values; an empty set where they are too many to know.
         filled: categorical columns that are rarely missing.
         names: every feature of the reference.
@@ -46,8 +47,6 @@ class Faults:
     always: NDArray[np.bool_]
     low: FloatArray
     high: FloatArray
-    edges: FloatArray
-    sharp: NDArray[np.bool_]
     marked: NDArray[np.bool_]
     levels: Mapping[str, frozenset[str]]
     filled: frozenset[str]
@@ -63,19 +62,19 @@ class Faults:
         low, high = np.nanquantile(known, [0.001, 0.999], axis=0) if len(numeric) else (np.zeros(0), np.zeros(0))
         edges = np.stack([np.nanmin(known, axis=0), np.nanmax(known, axis=0)], axis=1) if len(numeric) else _no_edges()
         span = np.maximum(high - low, 1e-9 * (1.0 + np.abs(high)))
-        marked = np.stack([np.asarray((finite == liked).mean(axis=0) < _NEVER) for liked in _LIKED], axis=1)
-        at_edge = np.stack([(finite == edges[:, k]).mean(axis=0) for k in (0, 1)], axis=1)
+        span = _FAR * (np.maximum(span, np.median(span)) if len(numeric) else span)
+        whole = (np.abs(known - np.rint(known)) < 1e-9).mean(axis=0) > 0.5
+        used = whole[:, None] & (edges[:, :1] <= _LIKED) & (edges[:, 1:] >= _LIKED)
+        unused = np.stack([np.asarray((finite == liked).mean(axis=0) < _NEVER) for liked in _LIKED], axis=1)
         columns = {name: categorical_column(batch, name) for name in schema.categories[:MAX_COLUMNS]}
         levels = {name: frozenset(v for v in column.tolist() if v is not None) for name, column in columns.items()}
         filled = {n for n, column in columns.items() if np.mean([v is None for v in column.tolist()]) < _RARELY}
         return cls(
             numeric,
             np.isnan(values).mean(axis=0) < _RARELY,
-            np.minimum(low - span, edges[:, 0]),
-            np.maximum(high + span, edges[:, 1]),
-            edges,
-            np.asarray((at_edge < _NEVER) & ~empty.reshape(-1, 1)),
-            np.asarray(marked & ~empty.reshape(-1, 1)),
+            edges[:, 0] - span,
+            edges[:, 1] + span,
+            np.asarray(unused & ~used & ~empty.reshape(-1, 1)),
             {n: found if len(found) <= MAX_LEVELS else frozenset() for n, found in levels.items()},
             frozenset(filled),
             frozenset(column.name for column in schema.columns),
@@ -90,8 +89,7 @@ class Faults:
             beyond = finite & ((values < self.low) | (values > self.high))
             at = np.minimum(np.searchsorted(_LIKED, values), len(_LIKED) - 1)
             liked = finite & (_LIKED[at] == values) & self.marked[np.arange(len(self.numeric)), at]
-            edge = ((values[:, :, None] == self.edges) & self.sharp).any(axis=2)
-            for sort, found in enumerate((missing & self.always, ~finite & ~missing, None, beyond, liked | edge)):
+            for sort, found in enumerate((missing & self.always, ~finite & ~missing, None, beyond, liked)):
                 if found is not None:
                     self._add(out, sort, self.numeric, found)
         for name, known in self.levels.items():
@@ -108,7 +106,7 @@ class Faults:
         return out
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
-        return {name: getattr(self, name) for name in ("always", "low", "high", "edges", "sharp", "marked")}
+        return {name: getattr(self, name) for name in ("always", "low", "high", "marked")}
 
     def to_facts(self) -> dict[str, Any]:
         return {
@@ -121,8 +119,8 @@ class Faults:
     @classmethod
     def load(cls, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> Self:
         levels = {name: frozenset(known) for name, known in facts["levels"].items()}
-        flags: dict[str, Any] = {name: arrays[name].astype(bool) for name in ("always", "sharp", "marked")}
-        limits: dict[str, Any] = {name: arrays[name].astype(np.float64) for name in ("low", "high", "edges")}
+        flags: dict[str, Any] = {name: arrays[name].astype(bool) for name in ("always", "marked")}
+        limits: dict[str, Any] = {name: arrays[name].astype(np.float64) for name in ("low", "high")}
         return cls(
             numeric=tuple(facts["numeric"]),
             levels=levels,
