@@ -11,6 +11,7 @@ from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 
+from detectors.abuse.detector import AbuseDetector
 from detectors.base import Arrays, Detector, Judgement, JudgesSilence, Pane, Part, Subject, Unfit
 from detectors.batch import EventBatch, FloatArray
 from detectors.budget import DEFAULT_EXPOSURE_LIMIT, DEFAULT_TOLERANCE, AlarmBudget, shares_of
@@ -20,6 +21,7 @@ from detectors.evasion.detector import EvasionDetector
 from detectors.extraction.detector import ExtractionDetector
 from detectors.ood.detector import OodDetector
 from detectors.performance.detector import PerformanceDetector
+from detectors.privacy.detector import PrivacyDetector
 from detectors.quality.detector import QualityDetector
 from detectors.reference import Reference
 from detectors.schema import infer_schema
@@ -31,6 +33,8 @@ DETECTORS: tuple[type[Detector], ...] = (
     OodDetector,
     ExtractionDetector,
     EvasionDetector,
+    AbuseDetector,
+    PrivacyDetector,
     PerformanceDetector,
     QualityDetector,
 )
@@ -98,9 +102,12 @@ class Suite:
         return self.reference.pane_s
 
     def memories(self) -> tuple[Memory, ...]:
-        """Fresh soft state for one worker: one memory however many detectors read it."""
-        fresh = {detector.memory_key: detector for detector in self.detectors if isinstance(detector, Remembers)}
-        return tuple(detector.new_memory() for detector in fresh.values())
+        """Fresh soft state for one worker: one memory for all detectors that can share it, the first one's."""
+        fresh: dict[str, Memory] = {}
+        for detector in self.detectors:
+            if isinstance(detector, Remembers) and detector.memory_key not in fresh:
+                fresh[detector.memory_key] = detector.new_memory()
+        return tuple(fresh.values())
 
     def sketch(self, batch: EventBatch) -> Sequence[PaneSketch]:
         """The batch as sketches, one a pane, in the order of panes."""

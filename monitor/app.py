@@ -26,6 +26,7 @@ from monitor.delivery.loop import DeliveryLoop
 from monitor.formats.native import NativeDecoder
 from monitor.judge import Judge
 from monitor.running import Loop, LoopSpec
+from monitor.secret import deployment_secret
 from monitor.silence import Recording, SilenceJudge
 from monitor.sources.base import Source
 from monitor.sources.http import QueueSource
@@ -205,9 +206,13 @@ class Vedette:
         )
 
     def _suites(self) -> SuiteBook:
-        settings = self.settings
+        settings, secret = self.settings, deployment_secret(self.settings, create=True)
         return SuiteBook(
-            self.engine, settings.alarms_per_week, settings.tolerance, exposure_limit=settings.exposure_limit
+            self.engine,
+            settings.alarms_per_week,
+            settings.tolerance,
+            exposure_limit=settings.exposure_limit,
+            secret=secret,
         )
 
     def _source(self) -> Source:

@@ -23,6 +23,7 @@ from monitor.alerting.incident import Change
 from monitor.config import JudgeSettings, WorkerSettings
 from monitor.formats.base import Decoded, Decoder
 from monitor.judge import Judge
+from monitor.secret import DeploymentSecret
 from monitor.sources.base import FiniteSource, Record
 from monitor.storage.engine import create_engine, transaction
 from monitor.storage.references import activate_reference, save_reference
@@ -94,8 +95,9 @@ def backtest(
     alarms_per_week: float,
     progress: Callable[[int], None] = lambda _records: None,
     tolerance: float = DEFAULT_TOLERANCE,
+    secret: DeploymentSecret | None = None,
 ) -> BacktestReport:
-    """Run ``source`` to its end against ``reference``.
+    """Run ``source`` to its end against ``reference``; ``secret`` unlocks its training rows, if it has any.
 
     Raises:
         PermanentError: a log cannot be opened.
@@ -103,7 +105,7 @@ def backtest(
     only = OneModel(decoder, model)
     with _scratch_database() as engine:
         store_reference(engine, reference, _now())
-        suites = SuiteBook(engine, alarms_per_week, tolerance, refresh_s=float("inf"))
+        suites = SuiteBook(engine, alarms_per_week, tolerance, refresh_s=float("inf"), secret=secret)
         metrics = Metrics()
         worker = Worker(
             source=source,

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from monitor.config import DatabaseSettings, DestinationSettings, KafkaSettings, Settings, WebSettings
 from monitor.delivery.destinations import build_destinations
 from monitor.errors import SettingsError, VedetteError
+from monitor.secret import deployment_secret, secret_path
 from monitor.sources.kafka import describe_topics
 from monitor.storage.engine import create_engine, reading
 from monitor.storage.schema import check_schema
@@ -36,6 +37,7 @@ def check_installation(settings: Settings) -> list[Finding]:
     findings = [
         Finding("versions", True, f"vedette {product_version()} on Python {platform.python_version()}"),
         Finding("settings", True, f"alarm budget {settings.alarm_budget}"),
+        _try("secret", lambda: _secret(settings)),
         *_database_findings(settings.database),
         _try("web", lambda: _web(settings.web)),
         _try("destinations", lambda: _destinations(settings.destinations)),
@@ -81,6 +83,14 @@ def _database(engine: sa.Engine) -> str:
 def _schema(engine: sa.Engine) -> str:
     check_schema(engine)
     return "up to date"
+
+
+def _secret(settings: Settings) -> str:
+    if deployment_secret(settings, create=False) is not None:
+        return "there"
+    if secret_path(settings) is not None:
+        return "made at first start"
+    return "not set: seeds are those that anybody with this code knows; set VEDETTE_SECRET"
 
 
 def _web(settings: WebSettings) -> str:

@@ -202,6 +202,13 @@ class Settings(_Section):
     web: WebSettings = WebSettings()
     destinations: tuple[DestinationSettings, ...] = ()
     log_format: Literal["console", "json"] = "console"
+    secret: Annotated[SecretStr, Field(min_length=32)] | None = None
+    """What seeds and hash keys are derived from, the same in every process: 64 random hexadecimal characters, say.
+
+    With an embedded database a file beside it is made at first start where nothing is set here.
+    """
+    secret_file: Path | None = None
+    """The file that holds it, instead."""
 
     @field_validator("alarm_budget")
     @classmethod

@@ -11,8 +11,10 @@ import sqlalchemy as sa
 from detectors.budget import DEFAULT_EXPOSURE_LIMIT, DEFAULT_TOLERANCE
 from detectors.reference import Reference
 from detectors.suite import Suite
+from monitor.secret import DeploymentSecret
 from monitor.storage.engine import reading
 from monitor.storage.references import active_reference, detectors_watching, reference_data
+from monitor.training import unlocked
 
 _MAX_SUITES = 64
 
@@ -31,6 +33,7 @@ class SuiteBook:
         refresh_s: float = 5.0,
         monotonic: Callable[[], float] = time.monotonic,
         exposure_limit: float = DEFAULT_EXPOSURE_LIMIT,
+        secret: DeploymentSecret | None = None,
     ) -> None:
         self._engine = engine
         self._alarms_per_week = alarms_per_week
@@ -38,6 +41,7 @@ class SuiteBook:
         self._exposure_limit = exposure_limit
         self._refresh_s = refresh_s
         self._monotonic = monotonic
+        self._secret = secret
         self._active: dict[tuple[str, str], tuple[float, str | None]] = {}
         self._watching: dict[str, tuple[float, frozenset[str]]] = {}
         self._suites: OrderedDict[str, Suite] = OrderedDict()
@@ -75,9 +79,8 @@ class SuiteBook:
         if suite is None:
             with reading(self._engine) as connection:
                 data = reference_data(connection, reference_id)
-            suite = Suite.build(
-                Reference.from_bytes(data), reference_id, self._alarms_per_week, self._tolerance, self._exposure_limit
-            )
+            reference = unlocked(Reference.from_bytes(data), self._secret)
+            suite = Suite.build(reference, reference_id, self._alarms_per_week, self._tolerance, self._exposure_limit)
             self._suites[reference_id] = suite
             if len(self._suites) > _MAX_SUITES:
                 self._suites.popitem(last=False)

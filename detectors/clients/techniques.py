@@ -80,3 +80,60 @@ BENIGN_EXPLANATIONS: Final[Mapping[Family, tuple[str, ...]]] = {
 def techniques(family: Family) -> list[dict[str, str]]:
     """JSON-ready technique ids for a family, most specific first."""
     return [{"id": id_, "name": name, "source": source} for id_, name, source in _BY_FAMILY[family]]
+
+
+class Misuse(StrEnum):
+    """What a client does with the model besides copying or evading it."""
+
+    SPONGE = "resource-intensive queries"
+    WALLET = "excessive queries"
+    RECONNAISSANCE = "reconnaissance"
+    MEMBERSHIP = "membership probing"
+
+
+_CONSUMPTION: Final = (
+    ("AML.T0029", "Denial of AI Service", "MITRE ATLAS"),
+    ("LLM10:2025", "Unbounded Consumption", "OWASP LLM Top 10"),
+    ("NISTAML.014", "Energy-latency", "NIST AI 100-2 E2025"),
+)
+_BY_MISUSE: Final[Mapping[Misuse, tuple[tuple[str, str, str], ...]]] = {
+    Misuse.SPONGE: (("AML.T0034.001", "Resource-Intensive Queries", "MITRE ATLAS"), *_CONSUMPTION),
+    Misuse.WALLET: (("AML.T0034.000", "Excessive Queries", "MITRE ATLAS"), *_CONSUMPTION),
+    Misuse.RECONNAISSANCE: (
+        ("AML.T0013", "Discover AI Model Ontology", "MITRE ATLAS"),
+        ("AML.T0014", "Discover AI Model Family", "MITRE ATLAS"),
+        ("AML.T0063", "Discover AI Model Outputs", "MITRE ATLAS"),
+    ),
+    Misuse.MEMBERSHIP: (
+        ("AML.T0024.000", "Infer Training Data Membership", "MITRE ATLAS"),
+        ("ML04:2023", "Membership Inference Attack", "OWASP ML Top 10"),
+        ("NISTAML.033", "Membership Inference", "NIST AI 100-2 E2025"),
+    ),
+}
+MISUSE_EXPLANATIONS: Final[Mapping[Misuse, tuple[str, ...]]] = {
+    Misuse.SPONGE: (
+        "the client is far away or on a slow network, and latency is measured at its end",
+        "a kind of input that is costly to answer and that the reference did not hold",
+        "its requests are routed to a slower replica or region",
+    ),
+    Misuse.WALLET: (
+        "a launch, a campaign or a new large customer behind this key",
+        "a backfill or a batch job that runs for the first time",
+        "a client that tries again and again without backing off",
+    ),
+    Misuse.RECONNAISSANCE: (
+        "a client that is being developed against the live model, or a new release of it",
+        "a what-if tool or explanation method that varies one input at a time",
+        "an agreed test of quality or security",
+    ),
+    Misuse.MEMBERSHIP: (
+        "a customer that scores known records again, from which the model was trained",
+        "an evaluation or back-fill that runs over the training data",
+        "training data that holds very common records",
+    ),
+}
+
+
+def misuse_techniques(misuse: Misuse) -> list[dict[str, str]]:
+    """JSON-ready technique ids of a misuse, most specific first."""
+    return [{"id": id_, "name": name, "source": source} for id_, name, source in _BY_MISUSE[misuse]]

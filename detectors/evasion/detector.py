@@ -37,7 +37,7 @@ from detectors.evasion.tally import Tally, contributions
 from detectors.evasion.verdict import MIN_EFFECT, Finding, examine
 from detectors.evasion.walkers import FIRST_LOOK, Walker
 from detectors.evasion.words import detail, family, reason
-from detectors.extraction.detector import clients_per_week
+from detectors.extraction.standing import clients_per_week
 from detectors.keys import client_key
 from detectors.schema import Schema
 from detectors.sketch import Sketch

@@ -88,11 +88,13 @@ class Spread:
 class Rate:
     """Ordinary clients' rates of some event as a Beta distribution: its mean and its concentration a + b.
 
-    It makes rates of few and of many queries comparable; what the odd ones among honest clients show is for ``Tail``.
+    It makes rates of few and of many queries comparable; what the odd ones among honest clients show is for ``Tail``, or
+    for ``stretch`` in (0, 1], which multiplies log p-values.
     """
 
     mean: float
     concentration: float
+    stretch: float = 1.0
 
     def log_p(self, hits: float, n: float, peers_mean: float = 0.0, own: tuple[float, float] = (0.0, 0.0)) -> float:
         """Natural log of P(at least ``hits`` of ``n``) for an honest client among peers with that mean rate.
@@ -108,7 +110,7 @@ class Rate:
         if own[1] > 0:
             weight = min(1.0, PAST_WEIGHT / concentration)
             found = max(found, beta_binomial_log_sf(hits, n, weight * a + own[0], weight * b + own[1] - own[0]))
-        return found
+        return found * self.stretch
 
 
 def along(y: FloatArray, way: FloatArray, variance: FloatArray) -> float:

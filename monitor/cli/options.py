@@ -25,6 +25,10 @@ LogsArgument = Annotated[
 ]
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="Name of the model, as its events carry it.")]
 SeedOption = Annotated[int, typer.Option(min=0, help="Seed of everything random in fitting.")]
+SecretSeedOption = Annotated[
+    int | None,
+    typer.Option(min=0, help="Seed of everything random in fitting; default: from the deployment's secret, else 0."),
+]
 
 
 def settings_of(config: Path | None) -> Settings:

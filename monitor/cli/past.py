@@ -12,13 +12,14 @@ import typer
 from detectors.budget import DEFAULT_TOLERANCE, parse_alarm_budget
 from monitor.alerting.public import transition_line
 from monitor.backtest import backtest as run_backtest
-from monitor.cli.options import JsonOption, LogsArgument, ModelOption, SeedOption
+from monitor.cli.options import JsonOption, LogsArgument, ModelOption, SecretSeedOption
 from monitor.cli.output import check_output, new_file, print_json, progress_bar, say, warn, warn_of_rejected
 from monitor.errors import PermanentError
 from monitor.formats.native import NativeDecoder
 from monitor.history import MAX_RECORD_BYTES, ReadCounts, no_event_of, reference_from_file
 from monitor.posting import post_logs
 from monitor.scoring import score_logs
+from monitor.secret import environment_secret, seed_of
 from monitor.sources.files import FileSource
 
 app = typer.Typer()
@@ -50,17 +51,20 @@ def backtest(
     tolerance: Annotated[
         float, typer.Option(min=0.0, max=0.99, help="Share of traffic that may change without being worth an alarm.")
     ] = DEFAULT_TOLERANCE,
-    seed: SeedOption = 0,
+    seed: SecretSeedOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say what would have been raised: the production path over a log of the past."""
     check_output(output, [*logs, reference])
+    secret = environment_secret()
+    seed = seed_of(secret, model) if seed is None else seed
     learned = ReadCounts()
     with progress_bar("Learning") as advance:
         fitted = reference_from_file([reference], model, None, seed, progress=advance, counts=learned)
     with progress_bar("Judging") as advance:
         source = FileSource(logs, default_model=model)
-        report = run_backtest(source, NativeDecoder(MAX_RECORD_BYTES), fitted, model, alarm_budget, advance, tolerance)
+        decoder = NativeDecoder(MAX_RECORD_BYTES)
+        report = run_backtest(source, decoder, fitted, model, alarm_budget, advance, tolerance, secret)
     refuse_other_models(model, report.events, report.others)
     with new_file(output) as file:
         for change in report.changes:
@@ -99,11 +103,13 @@ def score(
     model: Annotated[
         str | None, typer.Option("--model", "-m", help="Name of the model; default: the only one in the reference.")
     ] = None,
-    seed: SeedOption = 0,
+    seed: SecretSeedOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Score every event of a log: how far out of the reference's distribution it is."""
     check_output(output, [*logs, reference])
+    if seed is None:
+        seed = seed_of(environment_secret(), model or "")
     with progress_bar("Scoring") as advance, new_file(output) as file:
         report = score_logs(logs, reference, model, seed, file, advance)
         refuse_other_models(report.model, report.events, report.others)

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from detectors.batch import EventBatch
 from detectors.reference import Reference, reference_id
 from detectors.schema import Schema
+from detectors.selftest import fit_tested_reference
 from monitor.backtest import store_reference
 from monitor.cli.options import (
     ConfigOption,
     JsonOption,
     LogsArgument,
     ModelOption,
-    SeedOption,
+    SecretSeedOption,
     database_of,
     settings_of,
 )
@@ -30,16 +32,23 @@ from monitor.cli.output import (
     print_table,
     progress_bar,
     say,
+    warn,
     warn_of_rejected,
 )
 from monitor.history import ReadCounts, reference_from_file
+from monitor.secret import DeploymentSecret, deployment_secret, seed_of
 from monitor.storage.engine import reading, transaction
 from monitor.storage.references import StoredReference, activate_reference, list_references
+from monitor.training import fit_with_training, hash_training, training_hashes
 
 app = typer.Typer()
 commands = typer.Typer(help="What normal looks like, for each model.", no_args_is_help=True)
 app.add_typer(commands, name="reference")
 
+KNOWN_SEEDS = (
+    "VEDETTE_SECRET is not set, so random features and hash keys are those that anybody with this code knows; set it "
+    "to 32 random characters or more, the same for every process"
+)
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Id from `vedette reference list`.")]
 
 
@@ -60,28 +69,73 @@ def fit(
     keep_doubtful: Annotated[
         bool, typer.Option("--keep-doubtful", help="Keep a reference that drifts within itself.")
     ] = False,
-    seed: SeedOption = 0,
+    training: Annotated[
+        Path | None,
+        typer.Option("--training-hashes", help="Hashes of the training rows, made by `reference hash-training`."),
+    ] = None,
+    seed: SecretSeedOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Learn what normal looks like from a log of ordinary events."""
     counts = ReadCounts()
+    settings = settings_of(config)
 
-    def learned() -> Reference:
+    def learned(secret: DeploymentSecret | None) -> Reference:
+        chosen = seed_of(secret, model) if seed is None else seed
+        fit = _fit_with(training, model, secret)
         with progress_bar("Reading") as advance:
-            return reference_from_file(files, model, version, seed, pane_s, advance, counts)
+            return reference_from_file(files, model, version, chosen, pane_s, advance, counts, fit)
 
     if output:
         check_output(output, files)
-        reference = learned()
+        reference = learned(deployment_secret(settings, create=False))
         _refuse_doubtful(reference, keep_doubtful)
         identity = _write(reference, output)
     else:
-        with database_of(settings_of(config), "reference") as engine:
-            reference = learned()
+        with database_of(settings, "reference") as engine:
+            secret = deployment_secret(settings, create=True)
+            if secret is None and seed is None:
+                warn("No secret:", KNOWN_SEEDS)
+            reference = learned(secret)
             _refuse_doubtful(reference, keep_doubtful)
             identity = store_reference(engine, reference, datetime.now(UTC), activate=activate)
     _print_facts(reference.summary() | {"id": identity}, as_json)
+    warn_of_rejected("Rejected rows:", counts.rejected)
+
+
+@commands.command("hash-training")
+def hash_training_rows(
+    files: LogsArgument,
+    model: ModelOption,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where the hashes go.")],
+    leave_out: Annotated[
+        list[str] | None, typer.Option("--leave-out", help="A column that queries do not have; may be repeated.")
+    ] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Hash the rows that a model was trained on, so that membership probing can be told; no row is kept."""
+    check_output(output, files)
+    secret = deployment_secret(settings_of(config), create=True)
+    if secret is None:
+        fail("hashing training rows needs a secret: set VEDETTE_SECRET to 32 characters or more, the same everywhere")
+    counts = ReadCounts()
+    with progress_bar("Hashing") as advance:
+        hashes = hash_training(files, model, secret, leave_out or (), advance, counts)
+    with new_file(output) as file:
+        file.write(hashes.to_bytes())
+    facts = {
+        "model": model,
+        "rows": hashes.n_rows,
+        "distinct": len(hashes.exact),
+        "columns": list(hashes.code.columns),
+        "near_hits": bool(hashes.near),
+    }
+    if as_json:
+        print_json(facts)
+    else:
+        say(f"{hashes.n_rows:,} training rows of {model!r} ({len(hashes.exact):,} distinct) hashed in {output}")
     warn_of_rejected("Rejected rows:", counts.rejected)
 
 
@@ -140,6 +194,16 @@ def _refuse_doubtful(reference: Reference, keep: bool) -> None:
             f"{told}\n"
             "Leave out the odd part or take a longer log; --keep-doubtful keeps the reference all the same"
         )
+
+
+def _fit_with(
+    training: Path | None, model: str, secret: DeploymentSecret | None
+) -> Callable[[EventBatch, str, int, int | None], Reference]:
+    if training is None:
+        return fit_tested_reference
+    hashes = training_hashes(training, model, secret)
+    assert secret is not None
+    return fit_with_training(hashes, secret)
 
 
 def _write(reference: Reference, output: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,11 @@ from plotly.utils import PlotlyJSONEncoder
 from dashboard.components import evidence
 from dashboard.detail import Detail, Interval, read_detail
 from dashboard.theme import Scheme
+from detectors.abuse import words as abuse_words
+from detectors.abuse.layout import WIDTH
+from detectors.abuse.words import Facts as AbuseFacts
+from detectors.privacy import words as privacy_words
+from detectors.privacy.words import Facts as PrivacyFacts
 
 KEYS = (
     "columns",
@@ -150,3 +156,45 @@ def test_any_json_makes_a_page(raw):
     detail = read_detail(raw)
     assert isinstance(evidence.pictures(detail, Scheme.LIGHT), list)
     assert isinstance(evidence.context(detail), list)
+
+
+def abuse_facts() -> AbuseFacts:
+    rng = np.random.default_rng(0)
+    return AbuseFacts(
+        evidence=np.array([2.0, 9.0, -np.inf, 1.0, 0.5, 12.0]),
+        share=np.array([0.4, 0.3, 0.0, 0.6, 0.1]),
+        n=np.full(5, 80.0),
+        expected=np.full(5, 0.05),
+        sums=rng.integers(1, 9, WIDTH).astype(np.float64),
+        today=np.array([50.0, 400.0, 9_000.0]),
+        usual=np.array([0.5, 20.0, 90.0]),
+        widths=np.array([10.0, 3_600.0, 86_400.0]),
+        window=2,
+        hours=24,
+        rise=np.zeros(3),
+        alone=False,
+    )
+
+
+@pytest.mark.parametrize("head", range(6))
+def test_what_abuse_writes_is_shown(head: int) -> None:
+    facts = abuse_facts()
+    detail = read_detail(abuse_words.detail(head, facts, "40 clients in the reference"))
+    assert detail.family == abuse_words.misuse_of(head).value
+    assert detail.heads[0].title == "volume"
+    assert len(detail.heads) == 5
+    shown = str(evidence.pictures(detail, Scheme.LIGHT)) + str(evidence.context(detail))
+    for words in ("What speaks against an honest client", "active in 24 of 24 hours", "9,000 events in its day so far"):
+        assert words in shown
+    assert all(item.id in shown for item in detail.techniques)
+    assert all(item[1:] in shown for item in detail.benign_explanations)
+
+
+def test_what_privacy_writes_is_shown() -> None:
+    records = np.zeros(16)
+    records[3] = 40.0
+    facts = PrivacyFacts(np.array([9.0, 1.0]), np.array([0.4, 0.1]), np.full(2, 80.0), np.full(2, 0.01), records, False)
+    detail = read_detail(privacy_words.detail(facts, "40 clients in the reference, 1,000 training rows"))
+    shown = str(evidence.pictures(detail, Scheme.LIGHT)) + str(evidence.context(detail))
+    for words in ("100 % of its hits are around one record", "Training rows", "AML.T0024.000", "ML04:2023"):
+        assert words in shown

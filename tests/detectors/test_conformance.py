@@ -9,6 +9,7 @@ from detectors import checks
 from detectors.base import Detector, Part
 from detectors.batch import EventBatch
 from detectors.budget import DEFAULT_SHARES, AlarmBudget
+from detectors.privacy.hashes import N_QUERY_CELLS, N_RECORD_CELLS, QUERY_CELL, RECORD_CELL, TRAINING_HIT
 from detectors.schema import infer_schema
 from detectors.suite import DETECTORS
 
@@ -38,7 +39,18 @@ def events(n: int, seed: int, strange_from: int | None = None) -> EventBatch:
         classes=("no", "yes"),
         prediction=np.where(probability > 0.5, "yes", "no").astype(object),
         label=np.where(rng.random(n) < probability, "yes", "no").astype(object),
+        annotations=training_hits(n, seed, strange_from),
     )
+
+
+def training_hits(n: int, seed: int, strange_from: int | None) -> dict[str, np.ndarray]:
+    """What looking events up among training rows would say: few hits, and many from ``strange_from`` on."""
+    rng = np.random.default_rng([seed, 1])
+    hit = rng.choice([0.0, 1.0, 2.0], p=[0.97, 0.02, 0.01], size=n)
+    if strange_from is not None:
+        hit[strange_from:] = 2.0
+    cell, record = rng.integers(0, N_QUERY_CELLS, size=n), rng.integers(0, N_RECORD_CELLS, size=n)
+    return {TRAINING_HIT: hit, QUERY_CELL: cell.astype(np.float64), RECORD_CELL: record.astype(np.float64)}
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ def test_a_fresh_database_is_made_ready(vedette, tmp_path: Path) -> None:
     assert vedette("migrate").stderr == "The database schema is up to date.\n"
     vedette("migrate")
     found = findings(vedette("check", "--json"))
-    assert list(found) == ["versions", "settings", "database", "schema", "web", "destinations", "kafka"]
+    assert list(found) == ["versions", "settings", "secret", "database", "schema", "web", "destinations", "kafka"]
     assert all(ok for ok, _ in found.values())
     assert (tmp_path / "vedette.sqlite3").is_file()
 

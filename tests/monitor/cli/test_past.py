@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from detectors.privacy.detector import UNGIVEN
 from tests.monitor import streams
 
 pytestmark = pytest.mark.slow
@@ -107,7 +108,10 @@ def test_a_summary_of_the_backtest_is_data_on_request(vedette, logs: Path, refer
         "pane_s": 10,
         "transitions": 0,
         "alerts": 0,
-        "not_watched": {"performance": "the reference holds no labels: nothing says how often the model is right"},
+        "not_watched": {
+            "privacy": UNGIVEN,
+            "performance": "the reference holds no labels: nothing says how often the model is right",
+        },
         "doubts": [],
     }
     assert (tmp_path / "out").read_bytes() == b""
