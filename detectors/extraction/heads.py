@@ -88,7 +88,7 @@ class Spread:
 class Rate:
     """Ordinary clients' rates of some event as a Beta distribution: its mean and its concentration a + b.
 
-    It makes rates of few and of many queries comparable; what the odd ones among honest clients show is for ``Tail``, or
+    It makes rates of few and of many queries comparable; what odd ones among honest clients show is for ``Tail``, or
     for ``stretch`` in (0, 1], which multiplies log p-values.
     """
 
