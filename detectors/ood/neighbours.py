@@ -9,7 +9,7 @@ Rows are scored in blocks of one fixed shape, so that a row gets the same bits w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -64,6 +64,25 @@ class Neighbours:
         density = np.ones(table.shape[1], np.float32)
         density[: len(self.spacing)] = 1.0 / self.spacing**2
         return in_blocks(points, lambda block: _near_and_local(block, table, density, scratch))
+
+    def mean_nearest(self, points: Float32) -> Float32:
+        """(n, d) mean of the five reference rows nearest to each point."""
+        table = _table(self.rows)
+        scratch = np.empty((BLOCK, table.shape[1]), np.float32)
+        k = min(NEIGHBOURS, len(self.rows))
+
+        def of_block(block: Float32) -> Float32:
+            squared = _squared(block, table, scratch)[:, : len(self.rows)]
+            nearest = np.argpartition(squared, k - 1, axis=1)[:, :k]
+            return np.asarray(self.rows[nearest].mean(axis=1))
+
+        return in_blocks(points, of_block)
+
+
+def neighbours_of(arrays: Mapping[str, NDArray[np.generic]], prefix: str) -> Neighbours:
+    """The neighbours stored under ``prefix``."""
+    rows, spacing = (np.asarray(arrays[f"{prefix}.{name}"], np.float32) for name in ("rows", "spacing"))
+    return Neighbours(rows, spacing)
 
 
 def _near_and_local(block: Float32, table: Float32, density: Float32, scratch: Float32) -> FloatArray:
