@@ -28,6 +28,7 @@ from detectors.batch import EventBatch, FloatArray, IntArray, ObjectArray
 from detectors.ood.base import MIN_ROWS, Component, Learning, Side, Source
 from detectors.ood.calibration import Calibration, two_sided
 from detectors.ood.encoding import Vocabulary
+from detectors.ood.features import ColumnBlame, FeatureSource
 from detectors.ood.folds import assign_folds
 from detectors.ood.head import Head
 from detectors.ood.inputs import Inputs, of_width, predicted_classes, usual_width
@@ -66,7 +67,7 @@ class OodScores:
         p_value: (n,) float64 in (0, 1]. Below 1 / (held-out rows + 1) it is the model of a Pareto tail.
         components: name (such as ``features.near``) → (n,) p-value of that component, NaN where not scorable.
         basis: (n,) ``Basis`` of each p-value.
-        modelled: (n,) bool, the p-value lies beyond every held-out rank and comes from the Pareto tail.
+        least: (n,) the smallest p-value that ranks can give such an event; below it the Pareto tail speaks.
         missing: source (such as ``embedding``) → (n,) bool, the reference knows this input and the event lacks it.
     """
 
@@ -74,17 +75,27 @@ class OodScores:
     p_value: FloatArray
     components: Mapping[str, FloatArray]
     basis: IntArray
-    modelled: NDArray[np.bool_]
+    least: FloatArray
     missing: Mapping[str, NDArray[np.bool_]]
+
+    @property
+    def modelled(self) -> NDArray[np.bool_]:
+        """(n,) the p-value lies beyond every held-out rank: it is what a generalised Pareto tail makes of it."""
+        return np.asarray(self.p_value < self.least * (1.0 - 1e-9))
+
+    @property
+    def rank_p_value(self) -> FloatArray:
+        """(n,) conformal p-values: as ``p_value``, and never below what ranks can give."""
+        return np.maximum(self.p_value, self.least)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Combined:
-    """(n,) score, basis, and whether the Pareto tail speaks."""
+    """(n,) score, basis, and the smallest p-value of ranks."""
 
     score: FloatArray
     basis: IntArray
-    modelled: NDArray[np.bool_]
+    least: FloatArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -213,9 +224,25 @@ class OodScorer:
             np.exp(-np.maximum(found.score, 0.0)),
             {name: np.exp(-surprise[:, i]) for i, name in enumerate(self.component_names)},
             found.basis,
-            found.modelled,
+            found.least,
             {source.name: np.all(unknown[:, of_source == i], axis=1) for i, source in enumerate(self.sources)},
         )
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """Columns that ``blame`` speaks of; none where the reference logs no features."""
+        return self.vocabulary.names if self._features is not None else ()
+
+    def blame(self, batch: EventBatch) -> ColumnBlame:
+        """Which of ``column_names`` make each event strange, beside its nearest reference rows."""
+        source = self._features
+        if source is None:
+            return ColumnBlame(np.empty((len(batch), 0)), np.empty((len(batch), 0)))
+        return source.blame(Inputs.read(batch, self.vocabulary))
+
+    @property
+    def _features(self) -> FeatureSource | None:
+        return next((source for source in self.sources if isinstance(source, FeatureSource)), None)
 
     def _surprises(self, batch: EventBatch) -> FloatArray:
         inputs = Inputs.read(batch, self.vocabulary)
@@ -226,7 +253,7 @@ class OodScorer:
         """Combine surprises (n, c) of events whose predicted classes are at ``member`` (n,) in ``classes``."""
         there = ~np.isnan(surprise)
         n = len(surprise)
-        found = _Combined(np.full(n, np.nan), np.full(n, int(Basis.NOTHING)), np.zeros(n, dtype=bool))
+        found = _Combined(np.full(n, np.nan), np.full(n, int(Basis.NOTHING)), np.full(n, np.nan))
         code = there @ (1 << np.arange(there.shape[1]))
         for value in np.unique(code):
             rows = np.flatnonzero(code == value)
@@ -234,7 +261,7 @@ class OodScorer:
             for group in np.unique(member[rows]) if pattern.any() else ():
                 at = rows[member[rows] == group]
                 part = self._of_pattern(surprise[at], pattern, int(group))
-                found.score[at], found.basis[at], found.modelled[at] = part.score, part.basis, part.modelled
+                found.score[at], found.basis[at], found.least[at] = part.score, part.basis, part.least
         return found
 
     def _of_pattern(self, surprise: FloatArray, pattern: NDArray[np.bool_], group: int) -> _Combined:
@@ -242,13 +269,15 @@ class OodScorer:
         n = len(surprise)
         if calibration is None:
             score = np.maximum(surprise[:, pattern].max(axis=1) - np.log(pattern.sum()), 0.0)
-            beyond = score > np.log(len(self.held_out) + 1.0)
-            return _Combined(score, np.full(n, int(Basis.BOUND)), beyond)
+            least = min(pattern.sum() / (len(self.held_out) + 1.0), 1.0)
+            return _Combined(score, np.full(n, int(Basis.BOUND)), np.full(n, least))
         strange = self._strangeness(surprise, pattern)
         below = np.minimum(strange - calibration.knots[0], 0.0)
         basis = Basis.ALL if pattern.all() else Basis.SOME
         return _Combined(
-            calibration.surprises(strange) + BELOW * below, np.full(n, int(basis)), strange > calibration.knots[-1]
+            calibration.surprises(strange) + BELOW * below,
+            np.full(n, int(basis)),
+            np.full(n, 1 / (calibration.n + 1.0)),
         )
 
     def _calibration(self, pattern: NDArray[np.bool_], group: int) -> Calibration | None:

@@ -10,7 +10,7 @@ from detectors.base import MODEL, Kind, Level, Pane, Part, Unfit
 from detectors.batch import EventBatch
 from detectors.budget import AlarmBudget
 from detectors.ood.detector import OodDetector
-from detectors.ood.tally import MAX_CLIENTS, N_BINS, RANGES, Bets, Clients, bin_of, dispersion_of
+from detectors.ood.tally import MAX_KEYS, N_BINS, RANGES, Bets, Senders, bin_of, dispersion_of
 from detectors.schema import infer_schema
 from detectors.sketch import Sketch, total
 
@@ -204,14 +204,14 @@ def test_small_references_need_more_strangers():
 
 
 def test_p_values_at_an_edge_belong_below_it():
-    assert bin_of(np.array([0.0005, 0.001, 0.01, 0.05, 0.0500001, 1.0])).tolist() == [0, 1, 3, 4, 5, 7]
+    assert bin_of(np.array([0.0005, 0.001, 0.01, 0.05, 0.0500001, 1.0])).tolist() == [2, 3, 6, 8, 9, 11]
 
 
 def test_client_counts_are_bounded_and_keep_the_strangest():
-    clients = Clients.none()
+    clients = Senders.none()
     for i in range(40):
         clients = clients.plus({f"c{i}-{j}": np.array([10, j, 0]) for j in range(10)})
-    assert len(clients.names) == MAX_CLIENTS
+    assert len(clients.names) == MAX_KEYS
     assert clients.counts[:40, 1].tolist() == [9] * 40
 
 
