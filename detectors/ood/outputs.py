@@ -84,11 +84,11 @@ class ProbabilitySource:
 
     def components(self) -> tuple[Component, ...]:
         return (
-            Component("near", Side.HIGH, True, "its probabilities are unlike those of any reference row"),
-            Component("local", Side.HIGH, True, "its probabilities lie beside, not among, those around them"),
+            Component("near", Side.HIGH, False, "its probabilities are unlike those of any reference row"),
+            Component("local", Side.HIGH, False, "its probabilities lie beside, not among, those around them"),
             Component("gen", Side.HIGH, True, "the model spreads its bets over its classes"),
             Component("doubt", Side.BOTH, False, "the model is unusually unsure, or sure, of its answer"),
-            Component("margin", Side.HIGH, False, "the model hesitates between two classes"),
+            Component("margin", Side.HIGH, True, "the model hesitates between two classes"),
         )
 
     def scores(self, inputs: Inputs) -> FloatArray:
