@@ -23,6 +23,7 @@ from monitor.alerting.incident import Change
 from monitor.config import JudgeSettings, WorkerSettings
 from monitor.formats.base import Decoded, Decoder
 from monitor.judge import Judge
+from monitor.own_scores import OwnScores
 from monitor.sources.base import FiniteSource, Record
 from monitor.storage.engine import create_engine, transaction
 from monitor.storage.references import activate_reference, save_reference
@@ -94,6 +95,7 @@ def backtest(
     alarms_per_week: float,
     progress: Callable[[int], None] = lambda _records: None,
     tolerance: float = DEFAULT_TOLERANCE,
+    own: OwnScores | None = None,
 ) -> BacktestReport:
     """Run ``source`` to its end against ``reference``.
 
@@ -114,6 +116,7 @@ def backtest(
             owner="backtest",
             metrics=metrics,
             clock=_now,
+            own=own,
         )
         judge = Judge(
             engine=engine,

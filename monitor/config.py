@@ -156,6 +156,16 @@ class WebSettings(_Section):
             )
 
 
+class ScoreSettings(_Section):
+    """A score of your own for single events; see ``monitor/own_scores.py``."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$", description="a-z, 0-9, - and _, up to 41")]
+    function: Annotated[
+        str,
+        Field(pattern=r"^[^:]+:[A-Za-z_][A-Za-z0-9_.]*$", description="MODULE:FUNCTION or path/to/file.py:FUNCTION"),
+    ]
+
+
 class Severity(StrEnum):
     INFO = "info"
     WARNING = "warning"
@@ -203,6 +213,8 @@ class Settings(_Section):
     judge: JudgeSettings = JudgeSettings()
     web: WebSettings = WebSettings()
     destinations: tuple[DestinationSettings, ...] = ()
+    scores: tuple[ScoreSettings, ...] = ()
+    """Scores of your own for out-of-distribution inputs, beside Vedette's."""
     log_format: Literal["console", "json"] = "console"
 
     @field_validator("alarm_budget")
@@ -211,12 +223,12 @@ class Settings(_Section):
         parse_alarm_budget(value)
         return value
 
-    @field_validator("destinations")
+    @field_validator("destinations", "scores")
     @classmethod
     def _unique_names(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
         names = [item.name for item in value]
         if len(set(names)) != len(names):
-            raise ValueError("each destination needs a name of its own")
+            raise ValueError("each of them needs a name of its own")
         return value
 
     @property

@@ -29,6 +29,7 @@ from monitor.errors import Fenced, PermanentError
 from monitor.formats.base import Decoder, Rejection
 from monitor.late_labels import LateDeltas, LateLabels
 from monitor.naming import NamingPolicy, named
+from monitor.own_scores import OwnScores
 from monitor.sources.base import Bounds, Partition, Record, Source
 from monitor.storage.engine import transaction
 from monitor.storage.gaps import record_gap
@@ -109,6 +110,7 @@ class Worker:
         clock: Callable[[], datetime],
         routes: Sequence[Route] = (),
         start_at: StartAt = StartAt.EARLIEST,
+        own: OwnScores | None = None,
     ) -> None:
         self._source = source
         self._decoder = decoder
@@ -120,6 +122,7 @@ class Worker:
         self._clock = clock
         self._routes = routes
         self._start_at = start_at
+        self._own = own or OwnScores()
         self._labels = LateLabels(suites, settings.label_wait_days, settings.most_waiting_labels, clock)
         self._to_start: dict[Partition, None] = {}
         self._held: dict[Partition, _Held] = {}
@@ -242,7 +245,7 @@ class Worker:
             self._memories[key] = suite.memories()
         for memory in self._memories[key]:
             batch = memory.annotate(batch)
-        return batch
+        return self._own.annotate(batch)
 
     def _dead_letter(self, rejection: Rejection) -> DeadLetter:
         value = rejection.record.value or b""

@@ -1,8 +1,9 @@
 """Calibration: turns a score without a scale into a conformal p-value against held-out reference scores.
 
-The p-value of a score is ``(1 + #{held-out scores at least as large}) / (m + 1)``, read off a line through the ranks
-so that it is continuous. Beyond the largest held-out score ranks can say no more; a generalised Pareto tail goes on
-from ``1 / (m + 1)``, so that the far stays ordered. That stretch is a model and is never below what ranks promise.
+A new score exceeds the r-th largest of m held-out ones with probability r / (m + 1) exactly. So that is the p-value at
+the r-th largest, and between two ranks it follows a line through the logarithms: uniform, where counting alone would
+be half a rank too cautious. Beyond the largest held-out score ranks can say no more; a generalised Pareto tail goes on
+from 1 / (m + 1), so that the far stays ordered. That stretch is a model, and is marked as one (``OodScores.least``).
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Calibration:
         ordered = np.sort(scores)
         m = len(ordered)
         knots, first = np.unique(ordered, return_index=True)
-        surprise = np.log(m + 1.0) - np.log(1.0 + m - first)
+        surprise = np.log(m + 1.0) - np.log(m - first)
         scale, shape = _pareto_tail(ordered)
         keep = _thinned(len(knots))
         return cls(knots[keep], surprise[keep], scale, shape, m)

@@ -12,6 +12,7 @@ import typer
 from detectors.reference import Reference, reference_id
 from detectors.schema import Schema
 from monitor.backtest import store_reference
+from monitor.cli.extras import HeadOption, OwnScoreOption, TrainingOption, extras_of
 from monitor.cli.options import (
     ConfigOption,
     JsonOption,
@@ -30,9 +31,11 @@ from monitor.cli.output import (
     print_table,
     progress_bar,
     say,
+    warn,
     warn_of_rejected,
 )
-from monitor.history import ReadCounts, reference_from_file
+from monitor.history import ReadCounts
+from monitor.learning import learn_reference
 from monitor.storage.engine import reading, transaction
 from monitor.storage.references import StoredReference, activate_reference, list_references
 
@@ -60,16 +63,26 @@ def fit(
     keep_doubtful: Annotated[
         bool, typer.Option("--keep-doubtful", help="Keep a reference that drifts within itself.")
     ] = False,
+    head: HeadOption = None,
+    training: TrainingOption = None,
+    own_score: OwnScoreOption = None,
     seed: SeedOption = 0,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Learn what normal looks like from a log of ordinary events."""
     counts = ReadCounts()
+    settings = None if output else settings_of(config)
+    extras = extras_of(head, training, own_score, () if settings is None else settings.scores)
 
     def learned() -> Reference:
         with progress_bar("Reading") as advance:
-            return reference_from_file(files, model, version, seed, pane_s, advance, counts)
+            found, how = learn_reference(
+                files, model, version, seed, extras, tested=True, pane_s=pane_s, progress=advance, counts=counts
+            )
+        for remark in how.remarks:
+            warn("Training rows:", remark)
+        return found
 
     if output:
         check_output(output, files)
@@ -77,7 +90,8 @@ def fit(
         _refuse_doubtful(reference, keep_doubtful)
         identity = _write(reference, output)
     else:
-        with database_of(settings_of(config), "reference") as engine:
+        assert settings is not None
+        with database_of(settings, "reference") as engine:
             reference = learned()
             _refuse_doubtful(reference, keep_doubtful)
             identity = store_reference(engine, reference, datetime.now(UTC), activate=activate)
