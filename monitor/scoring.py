@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from monitor.history import ReadCounts, models_in, read_batches
 from monitor.learning import Extras, learn_reference
 
 _SIGNIFICANT = 9
+_POSITION = re.compile(r"files-\d+-\d+-\d+")
 _EXPLAINED_FROM = 0.05
 """p-values from here on are not explained: such events are ordinary."""
 RANKS, TAIL, BOUND, NOTHING = "ranks", "tail model", "bound", "nothing"
@@ -94,6 +96,7 @@ def score_logs(
     chosen = model or _only_model(reference_file)
     reference, learned = learn_reference([reference_file], chosen, None, seed, extras, tested=False)
     scorer = _scorer(reference)
+    known = _ids_to_look_for(learned.event_ids, logs, reference_file)
     counts = ReadCounts()
     events = in_reference = 0
     missing: Counter[str] = Counter()
@@ -107,7 +110,7 @@ def score_logs(
         p_values.update(dict(zip(names.tolist(), sizes.tolist(), strict=True)))
         there = scored.basis != Basis.NOTHING
         missing.update({name: int((lacks & there).sum()) for name, lacks in scored.missing.items()})
-        in_reference += sum(event_id in learned.event_ids for event_id in batch.event_id.tolist())
+        in_reference += sum(event_id in known for event_id in batch.event_id.tolist())
         events += len(batch)
         lines = _lines(batch, scored)
         if form is ScoreLines.EXPLAINED:
@@ -127,6 +130,13 @@ def score_logs(
         in_reference,
         tuple(learned.remarks),
     )
+
+
+def _ids_to_look_for(ids: frozenset[str], logs: Sequence[Path], reference_file: Path) -> frozenset[str]:
+    """Ids that tell an event of the reference again; one made up from its position does so only in the same file."""
+    if [path.resolve() for path in logs] == [reference_file.resolve()]:
+        return ids
+    return frozenset(event_id for event_id in ids if not _POSITION.fullmatch(event_id))
 
 
 def _lines(batch: EventBatch, scored: OodScores) -> list[dict[str, Any]]:

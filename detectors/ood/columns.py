@@ -102,4 +102,4 @@ def columns_in_words(name: str, sums: IntArray) -> str:
     if above + below == 0:
         return f"{name} does not go with the rest"
     mean = (above if above >= below else -below) / 100.0 / max(numbers, 1)
-    return f"{name} is {distance_in_words(float(np.clip(mean, -FARTHEST, FARTHEST)))} what it is in the rows nearest"
+    return f"{name} is {distance_in_words(float(np.clip(mean, -FARTHEST, FARTHEST)))} the reference rows nearest"

@@ -72,11 +72,11 @@ def detail_of(
 def _because(seen: Seen, columns: Sequence[str]) -> str:
     blamed = _blamed(seen)[:TOLD_COLUMNS]
     told = [
-        f"{columns_in_words(columns[j], seen.columns[j])} in {100 * seen.columns[j, N] / seen.n_strange:.0f} %"
+        f"in {100 * seen.columns[j, N] / seen.n_strange:.0f} % of these {columns_in_words(columns[j], seen.columns[j])}"
         for j in blamed
         if seen.columns[j, N] >= 0.2 * seen.n_strange
     ]
-    return f"; of these, {' and '.join(told)}" if told else ""
+    return f"; {' and '.join(told)}" if told else ""
 
 
 def _by_whom(seen: Seen, told: int) -> str:
