@@ -42,6 +42,12 @@ KEYS = (
     "words",
     "unit",
     "expected",
+    "strange_columns",
+    "strange_segments",
+    "inputs_missing",
+    "because",
+    "n_one_by_one",
+    "share",
 )
 json_values = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=8),
