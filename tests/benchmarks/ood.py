@@ -1,7 +1,8 @@
 """Out-of-distribution scores against other methods, on labelled sets that installed packages ship.
 
-Every method learns from the same ordinary rows and ranks the same ordinary and strange rows. Isolation forest, ECOD,
-local outlier factor and half-space trees get standardised numbers, categories one-hot and missing numbers at the median.
+Every method learns from the same ordinary rows and ranks the same ordinary and strange rows. The others (isolation
+forest, ECOD, local outlier factor, half-space trees) get standardised numbers, categories one-hot and missing numbers
+at the median.
 
 Besides: are p-values uniform on new ordinary rows, for references of 50 to 5,000 rows; of the events that are called
 strange one by one in a pane, is at most the nominal share ordinary; how many events a second are scored.

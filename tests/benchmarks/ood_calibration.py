@@ -47,7 +47,7 @@ def by_reference_size(quick: bool, seed: int) -> Measured:
 
 
 def false_discoveries(quick: bool, seed: int) -> Measured:
-    """Of the events that are called strange in a pane, the share that is ordinary, and the share of strangers called."""
+    """Of the events called strange in a pane, the share that is ordinary; of the strangers, the share called."""
     figures: dict[str, object] = {}
     goals = []
     for share in (0.0, 0.02, 0.1, 0.5):
