@@ -117,7 +117,16 @@ def test_the_address_sets_the_filters():
     [
         ("a1f3c5d7e9drift", ("What moved", "income", "58 %")),
         ("c3ood", ("How strange the inputs are", "Who sends them", "The strangest events")),
-        ("c3ood", ("812 of them are strange one by one", "at most 10", "region=(new)", "logits (12", "* from a model of the tail")),
+        (
+            "c3ood",
+            (
+                "812 of them are strange one by one",
+                "at most 10",
+                "region=(new)",
+                "logits (12",
+                "* from a model of the tail",
+            ),
+        ),
         ("c3ood", ("contrast is 8.4 sd above the reference", "8.4 sd above", "brightness missing", "tail")),
         (
             "a1f3c5d7e9drift",
