@@ -116,8 +116,8 @@ class WorkerSettings(_Section):
     """How long an answer waits for a label that comes alone, and such a label for its answer; 0 waits for none."""
     most_waiting_labels: Annotated[int, Field(ge=1_000, le=100_000_000)] = 500_000
     """How many event ids of one model may wait; when half of that is taken, a sample of new ones waits."""
-    strange_events: Annotated[int, Field(ge=0, le=20)] = 10
-    """How many out-of-distribution events of a pane may be named in an alert, by id, client and distances; 0: none."""
+    name_strange_events: bool = True
+    """Whether out-of-distribution alerts name their strangest events: id, client, distances of columns, no values."""
     strange_value_hours: Annotated[float, Field(ge=0, le=720)] = 0.0
     """How long the features of named events are kept, for the alert's page; 0 keeps none of them."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,19 +22,11 @@ MOST_VALUE_BYTES = 8_192
 _LONGEST_VALUE = 200
 
 
-@dataclass(frozen=True, slots=True)
-class NamingPolicy:
-    """How many events of a pane are named, and how long their values are kept; 0 of either: not at all."""
-
-    events: int
-    value_hours: float
-
-
-def named(batch: EventBatch, found: PaneSketch, policy: NamingPolicy, now: datetime) -> Iterator[NamedEvent]:
-    """The events of one pane that may be named, the strangest first."""
-    for event in found.strange[: policy.events]:
+def named(batch: EventBatch, found: PaneSketch, value_hours: float, now: datetime) -> Iterator[NamedEvent]:
+    """The events of one pane that may be named, the strangest first; their values for ``value_hours``, 0: not kept."""
+    kept = value_hours > 0
+    for event in found.strange:
         at = event.position
-        kept = policy.value_hours > 0
         yield NamedEvent(
             model=batch.model,
             version=batch.version,
@@ -47,7 +38,7 @@ def named(batch: EventBatch, found: PaneSketch, policy: NamingPolicy, now: datet
             p_value=event.p_value,
             facts=storable_detail(_facts(event)),
             values=_values(batch, event) if kept else None,
-            values_until=now + timedelta(hours=policy.value_hours) if kept else None,
+            values_until=now + timedelta(hours=value_hours) if kept else None,
         )
 
 

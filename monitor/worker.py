@@ -28,7 +28,7 @@ from monitor.config import WorkerSettings
 from monitor.errors import Fenced, PermanentError
 from monitor.formats.base import Decoder, Rejection
 from monitor.late_labels import LateDeltas, LateLabels
-from monitor.naming import NamingPolicy, named
+from monitor.naming import named
 from monitor.own_scores import OwnScores
 from monitor.sources.base import Bounds, Partition, Record, Source
 from monitor.storage.engine import transaction
@@ -343,9 +343,9 @@ class Worker:
             )
             for item in found
         ]
-        settings, now = self._settings, self._clock()
-        policy = NamingPolicy(settings.strange_events, settings.strange_value_hours)
-        return {"deltas": deltas, "strange": [event for item in found for event in named(batch, item, policy, now)]}
+        hours, now = self._settings.strange_value_hours, self._clock()
+        items = found if self._settings.name_strange_events else ()
+        return {"deltas": deltas, "strange": [event for item in items for event in named(batch, item, hours, now)]}
 
 
 class _Sketched(TypedDict):

@@ -95,7 +95,7 @@ def test_a_head_of_another_width_is_refused_with_the_reason(tmp_path: Path) -> N
 def test_what_is_no_head_is_refused_and_told_what_one_is(tmp_path: Path, content: str) -> None:
     path = tmp_path / "head.json"
     path.write_text(content)
-    with pytest.raises(PermanentError, match="a head is an .npz or JSON file"):
+    with pytest.raises(PermanentError, match=r"a head is an \.npz or JSON file"):
         load_head(path)
 
 
@@ -107,5 +107,5 @@ def test_a_pickled_head_is_not_loaded(tmp_path: Path) -> None:
 
 
 def test_a_head_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(PermanentError, match="head.json"):
+    with pytest.raises(PermanentError, match=r"head\.json"):
         load_head(tmp_path / "head.json")
