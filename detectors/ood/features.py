@@ -20,7 +20,7 @@ from detectors.ood.tails import Tails
 _USUAL = 3.0
 """Surprise, in nats, that every column has now and then."""
 _LOUDEST = 12.0
-"""What a distance counts at most, in nats, so that one wild column does not hide the others that are strange."""
+"""What a number counts at most, in nats, so that one wild column does not hide the others that are strange."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,7 +94,7 @@ class FeatureSource:
         state = number_state(columns.numeric)
         odd = self.tails.surprises(columns.numeric) + self.encoder.state_surprise(columns.numeric)
         apart = points[:, :p].astype(np.float64) - near[:, :p]
-        blame = np.minimum(0.5 * apart**2, _LOUDEST) + np.maximum(odd - _USUAL, 0.0)
+        blame = np.minimum(0.5 * apart**2 + np.maximum(odd - _USUAL, 0.0), _LOUDEST)
         z = np.where(state == FINITE, expand(points[:, :p].astype(np.float64)) - expand(near[:, :p]), np.inf)
         z[np.isnan(columns.numeric)] = np.nan
         codes = self.encoder.known_codes(columns.codes)

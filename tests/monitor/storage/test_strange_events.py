@@ -33,7 +33,7 @@ def event(
         version="1",
         pane_start=pane,
         event_time=pane + 1.0,
-        event_id=event_id or f"e{pane}-{score:g}",
+        event_id=f"e{pane}-{score:g}",
         client_id="c",
         score=score,
         p_value=0.001,
