@@ -40,12 +40,16 @@ class Calibration:
     n: int
 
     @classmethod
-    def learn(cls, scores: FloatArray) -> Calibration:
-        """Calibrate on held-out ``scores`` (m,), m ≥ 2, all finite."""
+    def learn(cls, scores: FloatArray, lag: float = 0.0) -> Calibration:
+        """Calibrate on held-out ``scores`` (m,), m ≥ 2, all finite.
+
+        Args:
+            lag: in [0, 1); a new score exceeds the r-th largest with probability (r − lag) / (m + 1) instead.
+        """
         ordered = np.sort(scores)
         m = len(ordered)
         knots, first = np.unique(ordered, return_index=True)
-        surprise = np.log(m + 1.0) - np.log(m - first)
+        surprise = np.log(m + 1.0) - np.log(m - first - lag)
         scale, shape = _pareto_tail(ordered)
         keep = _thinned(len(knots))
         return cls(knots[keep], surprise[keep], scale, shape, m)
@@ -54,7 +58,7 @@ class Calibration:
         """(n,) −log p of scores, ≥ 0, increasing beyond the first knot; NaN stays NaN."""
         inside = np.interp(scores, self.knots, self.surprise)
         beyond = np.maximum(scores - self.knots[-1], 0.0) / self.tail_scale
-        top = np.where(scores > self.knots[-1], np.log(self.n + 1.0), inside)
+        top = np.where(scores > self.knots[-1], max(np.log(self.n + 1.0), self.surprise[-1]), inside)
         return np.asarray(top + np.log1p(self.tail_shape * beyond) / self.tail_shape)
 
     def to_array(self) -> NDArray[np.float64]:
