@@ -23,6 +23,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -225,10 +226,10 @@ class Settings(_Section):
 
     @field_validator("destinations", "scores")
     @classmethod
-    def _unique_names(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _unique_names(cls, value: tuple[Any, ...], info: ValidationInfo) -> tuple[Any, ...]:
         names = [item.name for item in value]
         if len(set(names)) != len(names):
-            raise ValueError("each of them needs a name of its own")
+            raise ValueError(f"each {str(info.field_name).removesuffix('s')} needs a name of its own")
         return value
 
     @property
