@@ -270,10 +270,16 @@ class Encoder:
 
     def state_surprise(self, numeric: FloatArray) -> FloatArray:
         """(n, p) surprise of each number being there at all, missing, or non-finite."""
-        return np.asarray(self.states[np.arange(self.states.shape[0]), number_state(numeric)])
+        state = number_state(numeric)
+        if not state.any():
+            return np.broadcast_to(self.states[:, FINITE], numeric.shape)
+        return np.asarray(self.states[np.arange(self.states.shape[0]), state])
 
     def _oddity(self, codes: IntArray, state: IntArray) -> FloatArray:
-        odd = np.where(state == FINITE, 0.0, self.states[np.arange(self.states.shape[0]), state]).sum(axis=1)
+        if state.any():
+            odd = np.where(state == FINITE, 0.0, self.states[np.arange(self.states.shape[0]), state]).sum(axis=1)
+        else:
+            odd = np.zeros(len(state))
         if codes.shape[1]:
             unplaced = (codes < 0) | (codes >= self.hot)
             odd = odd + np.where(unplaced, self.category_surprise(codes), 0.0).sum(axis=1)
