@@ -136,10 +136,24 @@ class Confusion:
 
 @dataclass(frozen=True, slots=True)
 class StrangeEvent:
+    """One event that an alert names; ``modelled``: its p-value lies beyond what held-out events can say."""
+
     event_id: str
+    client: str
     score: float | None
     p_value: float | None
-    columns: tuple[tuple[str, float], ...]
+    modelled: bool
+    because: str
+    columns: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Something that a share of the strange events, or of all, has in common."""
+
+    words: str
+    n: int
+    share: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +207,12 @@ class Detail:
     comparisons: tuple[Comparison, ...] = ()
     clients: tuple[StrangeClient, ...] = ()
     strangest: tuple[StrangeEvent, ...] = ()
+    n_one_by_one: int | None = None
+    false_discovery_rate: float | None = None
+    strange_columns: tuple[Share, ...] = ()
+    because: tuple[Share, ...] = ()
+    strange_segments: tuple[StrangeClient, ...] = ()
+    inputs_missing: tuple[Share, ...] = ()
     heads: tuple[Head, ...] = ()
     coordinates: tuple[Coordinate, ...] = ()
     exposure: Exposure | None = None
@@ -229,11 +249,14 @@ def read_detail(raw: Mapping[str, Any]) -> Detail:
         metrics=tuple(_metric(item) for item in _mappings(raw.get("metrics"))),
         confusion=_confusion(raw.get("confusion")),
         comparisons=tuple(_comparisons(raw)),
-        clients=tuple(
-            StrangeClient(_text(item.get("client")), _whole(item.get("n")) or 0, _whole(item.get("n_strange")) or 0)
-            for item in _mappings(raw.get("clients"))
-        ),
+        clients=_senders(raw.get("clients"), "client"),
         strangest=tuple(_event(item) for item in _mappings(raw.get("strangest"))),
+        n_one_by_one=_whole(raw.get("n_one_by_one")),
+        false_discovery_rate=_fraction(raw.get("false_discovery_rate")),
+        strange_columns=_shares(raw.get("strange_columns"), "words", "n_strange"),
+        because=_shares(raw.get("because"), "words", "n_strange"),
+        strange_segments=_senders(raw.get("strange_segments"), "segment"),
+        inputs_missing=_shares(raw.get("inputs_missing"), "input", "n"),
         heads=tuple(_head(item) for item in _mappings(raw.get("heads"))),
         coordinates=tuple(
             Coordinate(_text(item.get("words")), _number(item.get("client")), _number(item.get("peers")))
@@ -338,13 +361,29 @@ def _confusion(value: object) -> Confusion | None:
     return Confusion(labels, counts)
 
 
+def _senders(value: object, who: str) -> tuple[StrangeClient, ...]:
+    return tuple(
+        StrangeClient(_text(item.get(who)), _whole(item.get("n")) or 0, _whole(item.get("n_strange")) or 0)
+        for item in _mappings(value)
+    )
+
+
+def _shares(value: object, words: str, n: str) -> tuple[Share, ...]:
+    return tuple(
+        Share(_text(item.get(words)), _whole(item.get(n)) or 0, _fraction(item.get("share")))
+        for item in _mappings(value)
+    )
+
+
 def _event(item: Mapping[str, Any]) -> StrangeEvent:
-    columns = [(_text(part.get("name")), _number(part.get("z"))) for part in _mappings(item.get("columns"))]
     return StrangeEvent(
         event_id=_text(item.get("event_id")),
+        client=_text(item.get("client_id")),
         score=_number(item.get("score")),
         p_value=_number(item.get("p_value")),
-        columns=tuple((name, z) for name, z in columns if z is not None),
+        modelled=item.get("p_from") == "tail model",
+        because=_text(item.get("because")),
+        columns=tuple((_text(part.get("name")), _text(part.get("words"))) for part in _mappings(item.get("columns"))),
     )
 
 

@@ -138,6 +138,45 @@ class Unfit:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class StrangeEvent:
+    """One event that a detector names: what of it may be kept without its values.
+
+    Attributes:
+        position: in the batch.
+        score, p_value: higher, and smaller, is stranger; ``modelled``: the p-value lies beyond what ranks can say.
+        because: finishes the sentence "the input is strange because …".
+        columns: name, distance from the nearest reference rows in spreads (None where it is no number), and words.
+        missing: inputs that the event lacks and the reference knows.
+    """
+
+    position: int
+    event_id: str
+    score: float
+    p_value: float
+    modelled: bool
+    because: str
+    columns: tuple[tuple[str, float | None, str], ...] = ()
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Exhibit:
+    """The sketch of one slice, and the events in it that are worth a look, the strangest first."""
+
+    sketch: Sketch
+    events: tuple[StrangeEvent, ...] = ()
+
+
+class Fitter(Protocol):
+    """What learns a detector's part of a reference: the detector's class, or what stands in for it with more inputs."""
+
+    @property
+    def name(self) -> str: ...
+
+    def fit(self, reference: EventBatch, schema: Schema, pane_s: float, seed: int) -> Part | Unfit: ...
+
+
 class Detector(Protocol):
     """Contract of every detector; ``detectors/suite.py`` lists them, ``detectors/checks.py`` tests them."""
 
@@ -164,6 +203,15 @@ class Detector(Protocol):
 
     def judge(self, evidence: Mapping[Subject, Arrays], pane: Pane) -> Judgement:
         """Fold the pane into the evidence; a subject without evidence yet is absent from the mapping."""
+        ...
+
+
+@runtime_checkable
+class Exhibits(Protocol):
+    """What a detector is besides when it can name single events."""
+
+    def exhibit(self, batch: EventBatch, starts: IntArray) -> Sequence[Exhibit]:
+        """As ``sketch``, with the events of every slice that are worth a look; a bounded number of them."""
         ...
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from detectors.base import Arrays, Kind, Level, Reading, Subject
+from detectors.base import Arrays, Fitter, Kind, Level, Reading, Subject
 from detectors.batch import EventBatch
 from detectors.drift.marginals import MarginalDrift
 from detectors.reference import Reference
@@ -37,13 +37,19 @@ class SelfTest:
     untested: str = ""
 
 
-def fit_tested_reference(events: EventBatch, version: str, seed: int, pane_s: int | None = None) -> Reference:
+def fit_tested_reference(
+    events: EventBatch,
+    version: str,
+    seed: int,
+    pane_s: int | None = None,
+    detectors: Sequence[Fitter] = DETECTORS,
+) -> Reference:
     """``fit_reference``, with what the self-test has against it. Cost: twice that of fitting.
 
     Raises:
         ValueError: fewer than 50 events.
     """
-    reference = fit_reference(events, version, seed, pane_s)
+    reference = fit_reference(events, version, seed, pane_s, detectors)
     tested = self_test(events, reference, seed)
     return replace(reference, doubts=tested.doubts, untested=tested.untested)
 

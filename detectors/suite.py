@@ -6,14 +6,27 @@ A new detector is one file and one line in ``DETECTORS``.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 
 from detectors.abuse.detector import AbuseDetector
-from detectors.base import Arrays, Detector, Judgement, JudgesSilence, Pane, Part, Subject, Unfit
-from detectors.batch import EventBatch, FloatArray
+from detectors.base import (
+    Arrays,
+    Detector,
+    Exhibit,
+    Exhibits,
+    Fitter,
+    Judgement,
+    JudgesSilence,
+    Pane,
+    Part,
+    StrangeEvent,
+    Subject,
+    Unfit,
+)
+from detectors.batch import EventBatch, FloatArray, IntArray
 from detectors.budget import DEFAULT_EXPOSURE_LIMIT, DEFAULT_TOLERANCE, AlarmBudget, shares_of
 from detectors.drift.joint import JointDrift
 from detectors.drift.marginals import MarginalDrift
@@ -68,6 +81,8 @@ class PaneSketch:
     n_events: int
     last_event_time: float
     sketch: Sketch
+    strange: tuple[StrangeEvent, ...] = ()
+    """Events worth a look; their positions are those in the batch."""
 
 
 @dataclass(frozen=True)
@@ -113,16 +128,19 @@ class Suite:
         """The batch as sketches, one a pane, in the order of panes."""
         panes, order, starts = slice_by_pane(batch.timestamp, self.pane_s)
         batch = batch.take(order)
-        parts = [
-            [sketch.under(detector.name) for sketch in detector.sketch(batch, starts)] for detector in self.detectors
-        ]
+        examined = [(detector.name, _examined(detector, batch, starts)) for detector in self.detectors]
         ends = np.append(starts[1:], len(batch))
         return [
             PaneSketch(
                 pane_start=int(pane),
                 n_events=int(end - start),
                 last_event_time=float(batch.timestamp[start:end].max()),
-                sketch=total(part[i] for part in parts),
+                sketch=total(part[i].sketch.under(name) for name, part in examined),
+                strange=tuple(
+                    replace(event, position=int(order[event.position]))
+                    for _, part in examined
+                    for event in part[i].events
+                ),
             )
             for i, (pane, start, end) in enumerate(zip(panes, starts, ends, strict=True))
         ]
@@ -149,6 +167,12 @@ class Suite:
     def pane_of(self, detector: Detector, pane_start: float, n_events: int, sketch: Sketch) -> Pane:
         """What ``detector`` judges of a pane's whole sketch."""
         return Pane(float(pane_start), float(self.pane_s), n_events, sketch.part(detector.name))
+
+
+def _examined(detector: Detector, batch: EventBatch, starts: IntArray) -> Sequence[Exhibit]:
+    if isinstance(detector, Exhibits):
+        return detector.exhibit(batch, starts)
+    return [Exhibit(sketch) for sketch in detector.sketch(batch, starts)]
 
 
 def ends_silence(suite: Suite, pane_start: float, n_events: int, sketch: Sketch) -> bool:
@@ -191,7 +215,7 @@ def fit_reference(
     version: str,
     seed: int,
     pane_s: int | None = None,
-    detectors: Sequence[type[Detector]] = DETECTORS,
+    detectors: Sequence[Fitter] = DETECTORS,
 ) -> Reference:
     """Fit detectors on ordinary events of one model.
 

@@ -25,6 +25,7 @@ from monitor.delivery.destinations import build_destinations
 from monitor.delivery.loop import DeliveryLoop
 from monitor.formats.native import NativeDecoder
 from monitor.judge import Judge
+from monitor.own_scores import load_own_scores
 from monitor.running import Loop, LoopSpec
 from monitor.secret import deployment_secret
 from monitor.silence import Recording, SilenceJudge
@@ -154,6 +155,7 @@ class Vedette:
             clock=utc_now,
             routes=self.routes,
             start_at=StartAt(self.settings.kafka.start) if self.settings.kafka else StartAt.EARLIEST,
+            own=load_own_scores({score.name: score.function for score in self.settings.scores}),
         )
 
     def judge(self) -> Judge:

@@ -23,6 +23,7 @@ from monitor.alerting.incident import Change
 from monitor.config import JudgeSettings, WorkerSettings
 from monitor.formats.base import Decoded, Decoder
 from monitor.judge import Judge
+from monitor.own_scores import OwnScores
 from monitor.secret import DeploymentSecret
 from monitor.sources.base import FiniteSource, Record
 from monitor.storage.engine import create_engine, transaction
@@ -96,6 +97,7 @@ def backtest(
     progress: Callable[[int], None] = lambda _records: None,
     tolerance: float = DEFAULT_TOLERANCE,
     secret: DeploymentSecret | None = None,
+    own: OwnScores | None = None,
 ) -> BacktestReport:
     """Run ``source`` to its end against ``reference``; ``secret`` unlocks its training rows, if it has any.
 
@@ -116,6 +118,7 @@ def backtest(
             owner="backtest",
             metrics=metrics,
             clock=_now,
+            own=own,
         )
         judge = Judge(
             engine=engine,

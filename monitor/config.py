@@ -23,6 +23,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -116,6 +117,10 @@ class WorkerSettings(_Section):
     """How long an answer waits for a label that comes alone, and such a label for its answer; 0 waits for none."""
     most_waiting_labels: Annotated[int, Field(ge=1_000, le=100_000_000)] = 500_000
     """How many event ids of one model may wait; when half of that is taken, a sample of new ones waits."""
+    name_strange_events: bool = True
+    """Whether out-of-distribution alerts name their strangest events: id, client, distances of columns, no values."""
+    strange_value_hours: Annotated[float, Field(ge=0, le=720)] = 0.0
+    """How long the features of named events are kept, for the alert's page; 0 keeps none of them."""
 
 
 class JudgeSettings(_Section):
@@ -150,6 +155,16 @@ class WebSettings(_Section):
                     "keep web.host at 127.0.0.1 behind a proxy that signs people in"
                 ]
             )
+
+
+class ScoreSettings(_Section):
+    """A score of your own for single events; see ``monitor/own_scores.py``."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$", description="a-z, 0-9, - and _, up to 41")]
+    function: Annotated[
+        str,
+        Field(pattern=r"^[^:]+:[A-Za-z_][A-Za-z0-9_.]*$", description="MODULE:FUNCTION or path/to/file.py:FUNCTION"),
+    ]
 
 
 class Severity(StrEnum):
@@ -201,6 +216,8 @@ class Settings(_Section):
     judge: JudgeSettings = JudgeSettings()
     web: WebSettings = WebSettings()
     destinations: tuple[DestinationSettings, ...] = ()
+    scores: tuple[ScoreSettings, ...] = ()
+    """Scores of your own for out-of-distribution inputs, beside Vedette's."""
     log_format: Literal["console", "json"] = "console"
     secret: Annotated[SecretStr, Field(min_length=32)] | None = None
     """What seeds and hash keys are derived from, the same in every process: 64 random hexadecimal characters, say.
@@ -216,12 +233,12 @@ class Settings(_Section):
         parse_alarm_budget(value)
         return value
 
-    @field_validator("destinations")
+    @field_validator("destinations", "scores")
     @classmethod
-    def _unique_names(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _unique_names(cls, value: tuple[Any, ...], info: ValidationInfo) -> tuple[Any, ...]:
         names = [item.name for item in value]
         if len(set(names)) != len(names):
-            raise ValueError("each destination needs a name of its own")
+            raise ValueError(f"each {str(info.field_name).removesuffix('s')} needs a name of its own")
         return value
 
     @property

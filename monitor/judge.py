@@ -12,13 +12,14 @@ What comes later still is folded into the next pane that is judged: late events 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 import structlog
 
-from detectors.base import Detector, Reading
+from detectors.base import Detector, Kind, Level, Reading
 from detectors.sketch import Sketch, total
 from detectors.suite import Suite, ends_silence, judge
 from monitor.alerting.book import BookPolicy
@@ -41,6 +42,7 @@ from monitor.storage.judging import (
     set_judged_until,
     watermark,
 )
+from monitor.storage.strange_events import let_go, strangest
 from monitor.suites import SuiteBook
 from monitor.telemetry import Metrics
 
@@ -48,6 +50,7 @@ IDLE_S = 30.0
 """A partition without a commit for this long no longer holds the watermark back."""
 
 _DELTAS_PER_CLAIM = 2_000
+_MOST_NAMED = 10
 
 log = structlog.get_logger(__name__)
 
@@ -175,7 +178,8 @@ class Judge:
         silent: Sequence[Change] = ()
         if ends_silence(suite, pane.start, pane.n_events, pane.sketch):
             silent = judge_gap(connection, claim, suite, desk, pane.start, self._recording, now)
-        readings = [reading for detector in suite.detectors for reading in self._readings(suite, detector, pane, desk)]
+        judged = [reading for detector in suite.detectors for reading in self._readings(suite, detector, pane, desk)]
+        readings = [self._with_names(connection, claim, pane, reading) for reading in judged]
         save_readings(connection, model, version, pane.start, pane.pane_s, readings)
         changes = record(
             connection,
@@ -192,6 +196,18 @@ class Judge:
         judgement = judge(detector, desk.load(detector.name, detector.subjects(part)), part)
         desk.keep(detector.name, judgement.evidence)
         return judgement.readings
+
+    def _with_names(self, connection: sa.Connection, claim: ModelClaim, pane: _DuePane, reading: Reading) -> Reading:
+        """The reading with the strangest events that it speaks of; those of a quiet pane are let go."""
+        if reading.kind is not Kind.OOD:
+            return reading
+        since = None if reading.since is None else int(reading.since)
+        named: list[dict[str, Any]] = []
+        if reading.level in (Level.WARNING, Level.ALARM):
+            first = pane.start if since is None else since
+            named = strangest(connection, claim.model, claim.version, first, pane.start, _MOST_NAMED)
+        let_go(connection, claim.model, claim.version, pane.start, since)
+        return replace(reading, detail={**reading.detail, "strangest": named}) if named else reading
 
     def _is_due(self, delta: StoredDelta, mark: float | None, now: datetime) -> bool:
         if mark is not None and delta.pane_start + delta.pane_s + self._settings.lateness_s <= mark:

@@ -265,6 +265,10 @@ class Queries(Protocol):
 
     def deliveries(self, alert_id: str) -> Sequence[DeliveryRow]: ...
 
+    def strange_values(self, alert_id: str) -> Mapping[str, Mapping[str, Any]]:
+        """Event id → features of the strangest events that an alert names, while the settings keep them."""
+        ...
+
     def readings(
         self, model: str, version: str, since: datetime, until: datetime, limit: int = 5_000
     ) -> Sequence[ReadingRow]: ...

@@ -17,9 +17,9 @@ from detectors.privacy.detector import PrivacyDetector, with_hashes, with_key
 from detectors.privacy.hashes import HashSet, TrainingHashes, TrainingRows
 from detectors.privacy.rows import RowCode, key_check
 from detectors.reference import Reference
-from detectors.selftest import fit_tested_reference
 from monitor.errors import PermanentError
 from monitor.history import ReadCounts, read_batches
+from monitor.learning import Fit
 from monitor.secret import DeploymentSecret
 from monitor.sources.logs import named_faults
 
@@ -88,16 +88,14 @@ def training_hashes(path: Path, model: str, secret: DeploymentSecret | None) -> 
     return hashes
 
 
-def fit_with_training(
-    hashes: TrainingHashes, secret: DeploymentSecret
-) -> Callable[[EventBatch, str, int, int | None], Reference]:
-    """``fit_tested_reference`` that knows the training rows, for ``reference_from_file``."""
+def fit_with_training(hashes: TrainingHashes, secret: DeploymentSecret, plain: Fit) -> Fit:
+    """``plain``, and what it learns knows the training rows."""
     rows = TrainingRows(hashes, training_key(secret, hashes.model))
 
     def fit(events: EventBatch, version: str, seed: int, pane_s: int | None) -> Reference:
         if hashes.code.view == "features":
             _refuse_other_columns(hashes, events)
-        reference = fit_tested_reference(rows.annotate(events), version, seed, pane_s)
+        reference = plain(rows.annotate(events), version, seed, pane_s)
         part = reference.parts.get(PrivacyDetector.name)
         if part is None:
             return reference

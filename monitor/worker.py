@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import TypedDict
 
 import numpy as np
 import sqlalchemy as sa
@@ -27,10 +28,13 @@ from monitor.config import WorkerSettings
 from monitor.errors import Fenced, PermanentError
 from monitor.formats.base import Decoder, Rejection
 from monitor.late_labels import LateDeltas, LateLabels
+from monitor.naming import named
+from monitor.own_scores import OwnScores
 from monitor.sources.base import Bounds, Partition, Record, Source
 from monitor.storage.engine import transaction
 from monitor.storage.gaps import record_gap
 from monitor.storage.progress import Claim, Commit, DeadLetter, Delta, caught_up, claim, commit
+from monitor.storage.strange_events import NamedEvent
 from monitor.suites import SuiteBook
 from monitor.telemetry import Metrics
 
@@ -106,6 +110,7 @@ class Worker:
         clock: Callable[[], datetime],
         routes: Sequence[Route] = (),
         start_at: StartAt = StartAt.EARLIEST,
+        own: OwnScores | None = None,
     ) -> None:
         self._source = source
         self._decoder = decoder
@@ -117,6 +122,7 @@ class Worker:
         self._clock = clock
         self._routes = routes
         self._start_at = start_at
+        self._own = own or OwnScores()
         self._labels = LateLabels(suites, settings.label_wait_days, settings.most_waiting_labels, clock)
         self._to_start: dict[Partition, None] = {}
         self._held: dict[Partition, _Held] = {}
@@ -239,7 +245,7 @@ class Worker:
             self._memories[key] = suite.memories()
         for memory in self._memories[key]:
             batch = memory.annotate(batch)
-        return batch
+        return self._own.annotate(batch)
 
     def _dead_letter(self, rejection: Rejection) -> DeadLetter:
         value = rejection.record.value or b""
@@ -265,8 +271,8 @@ class Worker:
             watermark=held.watermark,
             n_events=held.n_events,
             lost=held.lost,
-            deltas=self._deltas(held.batches),
             dead_letters=held.dead_letters,
+            **self._sketched(held.batches),
         )
         halves = self._labels.halves(held.batches, partition)
         try:
@@ -308,18 +314,23 @@ class Worker:
         lag = max(0, (held.high or held.position) - held.position)
         self._metrics.set_lag(partition.topic, partition.number, lag)
 
-    def _deltas(self, batches: Sequence[EventBatch]) -> list[Delta]:
+    def _sketched(self, batches: Sequence[EventBatch]) -> _Sketched:
         by_model: dict[tuple[str, str], list[EventBatch]] = {}
         for batch in batches:
             if not self._labels.is_only_labels(batch):
                 by_model.setdefault((batch.model, batch.version), []).append(batch)
-        return [delta for same in by_model.values() for delta in self._model_deltas(_join(same))]
+        parts = [self._of_model(_join(same)) for same in by_model.values()]
+        return {
+            "deltas": [delta for part in parts for delta in part["deltas"]],
+            "strange": [event for part in parts for event in part["strange"]],
+        }
 
-    def _model_deltas(self, batch: EventBatch) -> list[Delta]:
+    def _of_model(self, batch: EventBatch) -> _Sketched:
         suite = self._suites.active(batch.model, batch.version)
         if suite is None:
-            return _counted_only(batch)
-        return [
+            return {"deltas": _counted_only(batch), "strange": []}
+        found = suite.sketch(batch)
+        deltas = [
             Delta(
                 model=batch.model,
                 version=batch.version,
@@ -330,8 +341,18 @@ class Worker:
                 last_event_time=item.last_event_time,
                 sketch=item.sketch.to_bytes(),
             )
-            for item in suite.sketch(batch)
+            for item in found
         ]
+        hours, now = self._settings.strange_value_hours, self._clock()
+        items = found if self._settings.name_strange_events else ()
+        return {"deltas": deltas, "strange": [event for item in items for event in named(batch, item, hours, now)]}
+
+
+class _Sketched(TypedDict):
+    """What batches add: deltas, and the events that an alert may name."""
+
+    deltas: list[Delta]
+    strange: list[NamedEvent]
 
 
 def _join(batches: Sequence[EventBatch]) -> EventBatch:

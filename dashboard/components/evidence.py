@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dash_mantine_components as dmc
@@ -18,8 +18,12 @@ MAX_LINES = 12
 _LOG10_FULL = 12.0
 
 
-def pictures(detail: Detail, scheme: Scheme) -> list[Any]:
-    """Everything in ``detail`` that has a picture, as panels in a sensible order."""
+def pictures(detail: Detail, scheme: Scheme, values: Mapping[str, Mapping[str, Any]] | None = None) -> list[Any]:
+    """Everything in ``detail`` that has a picture, as panels in a sensible order.
+
+    Args:
+        values: event id → its own values, where the settings keep them for now.
+    """
     sections = [
         movement.causes(detail),
         health.metrics(detail, scheme),
@@ -34,8 +38,10 @@ def pictures(detail: Detail, scheme: Scheme) -> list[Any]:
         _client_comparisons(detail, scheme),
         exposure.tempo(detail.tempo),
         exposure.exposed(detail.exposures),
-        _clients(detail.clients),
-        _strangest(detail.strangest),
+        _strange_about_them(detail),
+        _senders("Client", detail.clients),
+        _senders("Segment", detail.strange_segments),
+        _strangest(detail.strangest, values or {}),
     ]
     return [section for section in sections if section is not None]
 
@@ -60,9 +66,35 @@ def _strangeness(detail: Detail, scheme: Scheme) -> Any:
             if detail.n_strange and detail.n_events
             else ""
         )
-        said = html.P(f"{words.percent(detail.share_strange)} of events are strange{expected}{of}.", className="reason")
+        said = html.P(
+            f"{words.percent(detail.share_strange)} of events are strange{expected}{of}.{_one_by_one(detail)}",
+            className="reason",
+        )
     graphs = [charts.still(figures.comparison(item, "reference", "now", scheme), 240) for item in own]
     return panels.panel("How strange the inputs are", [said, *graphs])
+
+
+def _one_by_one(detail: Detail) -> str:
+    if not detail.n_one_by_one or detail.false_discovery_rate is None:
+        return ""
+    rate = words.percent(detail.false_discovery_rate)
+    return f" {words.count(detail.n_one_by_one)} of them are strange one by one: of such, at most {rate} are ordinary."
+
+
+def _strange_about_them(detail: Detail) -> Any:
+    """Which columns and scores say so, and which inputs were missing when they were scored."""
+    parts: list[Any] = []
+    for head, items in (("Columns", detail.strange_columns), ("Scores", detail.because)):
+        if items:
+            rows = [(words.clean(i.words, 200), words.count(i.n), _share(i.share)) for i in items[:MAX_LINES]]
+            parts.append(panels.table((head, "Strange events", "Share"), rows, f"{head} that say so", (1, 2)))
+    if detail.inputs_missing:
+        lacking = [
+            f"{words.clean(item.words, 60)} ({_share(item.share)})" for item in detail.inputs_missing[:MAX_LINES]
+        ]
+        told = f"Events that lack an input are scored by the others. Missing: {', '.join(lacking)}."
+        parts.append(html.P(told, className="dim"))
+    return panels.panel("What is strange about them", parts) if parts else None
 
 
 def _client_comparisons(detail: Detail, scheme: Scheme) -> Any:
@@ -137,7 +169,7 @@ def _times(item: Coordinate) -> Any:
     return html.Span(f"× {words.number(item.client / item.peers)}", className="strong")
 
 
-def _clients(items: Sequence[StrangeClient]) -> Any:
+def _senders(who: str, items: Sequence[StrangeClient]) -> Any:
     if not items:
         return None
     rows = [
@@ -149,28 +181,40 @@ def _clients(items: Sequence[StrangeClient]) -> Any:
         )
         for item in items[:MAX_LINES]
     ]
-    return panels.panel(
-        "Who sends them", panels.table(("Client", "Events", "Strange", "Share"), rows, "Clients", (1, 2, 3))
-    )
+    title = "Who sends them" if who == "Client" else "Where they come from"
+    return panels.panel(title, panels.table((who, "Events", "Strange", "Share"), rows, f"{who}s", (1, 2, 3)))
 
 
-def _strangest(items: Sequence[StrangeEvent]) -> Any:
+def _strangest(items: Sequence[StrangeEvent], values: Mapping[str, Mapping[str, Any]]) -> Any:
     if not items:
         return None
     rows = [
         (
-            html.Code(words.clean(item.event_id, 60)),
+            html.Div([html.Code(words.clean(item.event_id, 60)), _own_values(values.get(item.event_id))]),
+            html.Code(words.clean(item.client, 40)) if item.client else "–",
             _value(item.score),
-            _value(item.p_value),
-            html.Div(
-                [html.Span(f"{words.clean(name, 40)} {z:+.1f} σ", className="chip") for name, z in item.columns[:4]]
-            ),
+            f"{_value(item.p_value)}{' *' if item.modelled else ''}",
+            html.Div(_chips(item) or words.clean(item.because, 160)),
         )
         for item in items[:MAX_LINES]
     ]
-    return panels.panel(
-        "The strangest events", panels.table(("Event", "Score", "p-value", "Because of"), rows, "Events", (1, 2))
-    )
+    table = panels.table(("Event", "Client", "Score", "p-value", "Because of"), rows, "Events", (2, 3))
+    aside = "* from a model of the tail" if any(item.modelled for item in items[:MAX_LINES]) else None
+    return panels.panel("The strangest events", table, aside)
+
+
+def _chips(item: StrangeEvent) -> list[html.Span]:
+    return [
+        html.Span(f"{words.clean(name, 40)} {words.clean(told, 60)}", className="chip")
+        for name, told in item.columns[:4]
+    ]
+
+
+def _own_values(values: Mapping[str, Any] | None) -> Any:
+    if not values:
+        return None
+    told = [f"{words.clean(str(name), 40)} = {words.clean(str(value), 80)}" for name, value in values.items()]
+    return html.Details([html.Summary("values"), html.Ul([html.Li(text) for text in told[:50]])])
 
 
 def _techniques(detail: Detail) -> Any:

@@ -110,7 +110,7 @@ def render(queries: Queries, tick: live.Tick, chosen: str, alert_id: str, now: d
     return {
         "alert-head": _head(row, now),
         "alert-why": _why(row),
-        "alert-pictures": evidence.pictures(detail, tick.scheme),
+        "alert-pictures": evidence.pictures(detail, tick.scheme, queries.strange_values(row.id)),
         "alert-side": _side(row, detail),
         "alert-context": evidence.context(detail),
         "alert-history": history.transitions(queries.transitions(row.id), now),

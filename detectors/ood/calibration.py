@@ -1,8 +1,9 @@
 """Calibration: turns a score without a scale into a conformal p-value against held-out reference scores.
 
-The p-value of a score is ``(1 + #{held-out scores at least as large}) / (m + 1)``, read off a line through the ranks
-so that it is continuous. Beyond the largest held-out score ranks can say no more; a generalised Pareto tail goes on
-from ``1 / (m + 1)``, so that the far stays ordered. That stretch is a model and is never below what ranks promise.
+A new score exceeds the r-th largest of m held-out ones with probability r / (m + 1) exactly. So that is the p-value at
+the r-th largest, and between two ranks it follows a line through the logarithms: uniform, where counting alone would
+be half a rank too cautious. Beyond the largest held-out score ranks can say no more; a generalised Pareto tail goes on
+from 1 / (m + 1), so that the far stays ordered. That stretch is a model, and is marked as one (``OodScores.least``).
 """
 
 from __future__ import annotations
@@ -39,12 +40,16 @@ class Calibration:
     n: int
 
     @classmethod
-    def learn(cls, scores: FloatArray) -> Calibration:
-        """Calibrate on held-out ``scores`` (m,), m ≥ 2, all finite."""
+    def learn(cls, scores: FloatArray, lag: float = 0.0) -> Calibration:
+        """Calibrate on held-out ``scores`` (m,), m ≥ 2, all finite.
+
+        Args:
+            lag: in [0, 1); a new score exceeds the r-th largest with probability (r − lag) / (m + 1) instead.
+        """
         ordered = np.sort(scores)
         m = len(ordered)
         knots, first = np.unique(ordered, return_index=True)
-        surprise = np.log(m + 1.0) - np.log(1.0 + m - first)
+        surprise = np.log(m + 1.0) - np.log(m - first - lag)
         scale, shape = _pareto_tail(ordered)
         keep = _thinned(len(knots))
         return cls(knots[keep], surprise[keep], scale, shape, m)
@@ -53,7 +58,7 @@ class Calibration:
         """(n,) −log p of scores, ≥ 0, increasing beyond the first knot; NaN stays NaN."""
         inside = np.interp(scores, self.knots, self.surprise)
         beyond = np.maximum(scores - self.knots[-1], 0.0) / self.tail_scale
-        top = np.where(scores > self.knots[-1], np.log(self.n + 1.0), inside)
+        top = np.where(scores > self.knots[-1], max(np.log(self.n + 1.0), self.surprise[-1]), inside)
         return np.asarray(top + np.log1p(self.tail_shape * beyond) / self.tail_shape)
 
     def to_array(self) -> NDArray[np.float64]:

@@ -1,7 +1,8 @@
 """OOD detector: raises when more inputs are strange than the reference and mild drift explain.
 
-Each event becomes a p-value (``scorer.py``), a pane the counts of p-values in eight bins, and the counts the stakes of
-bets on their rates (``tally.py``) whose evidence adds up over panes.
+Each event becomes a p-value (``scorer.py``), a pane the counts of p-values in twelve bins, and the counts the stakes of
+bets on their rates (``tally.py``) whose evidence adds up over panes. Beside the counts a pane's sketch holds, as sums,
+what makes its strange events strange: columns, scores, clients, segments, and inputs that were missing.
 """
 
 from __future__ import annotations
@@ -9,16 +10,37 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
-from detectors.base import MODEL, Arrays, Judgement, Kind, Level, Pane, Part, Reading, Subject, Unfit
-from detectors.batch import EventBatch, FloatArray, IntArray
+from detectors.base import (
+    MODEL,
+    Arrays,
+    Exhibit,
+    Judgement,
+    Kind,
+    Level,
+    Pane,
+    Part,
+    Reading,
+    StrangeEvent,
+    Subject,
+    Unfit,
+)
+from detectors.batch import EventBatch, FloatArray, IntArray, ObjectArray
 from detectors.budget import AlarmBudget
+from detectors.drift.segments import members_of
 from detectors.evidence import NO_EVIDENCE, accumulate, log_mean
-from detectors.ood.scorer import Basis, OodScorer
-from detectors.ood.tally import ALPHAS, EXPECTED, LABELS, N_BINS, RANGES, STRANGE, Bets, Clients, bin_of, dispersion_of
+from detectors.keys import client_key
+from detectors.ood.columns import columns_of, tally_columns
+from detectors.ood.features import ColumnBlame
+from detectors.ood.head import Head
+from detectors.ood.scorer import Basis, OodScorer, OodScores
+from detectors.ood.state import OodEvidence, Shape
+from detectors.ood.tally import ALPHAS, N_BINS, RANGES, STRANGE, Bets, bin_of, dispersion_of
+from detectors.ood.telling import WARM_EVENTS, calm_reason, detail_of, loud_reason
 from detectors.schema import Schema
 from detectors.sketch import Sketch
 
@@ -26,60 +48,23 @@ MINIMUM_EFFECT = 0.02
 EFFECT_UNIT = "share of traffic"
 WARNING_FACTOR = 100.0
 LOG_QUIET = math.log(10.0)
-WARM_EVENTS = 20
 LEAST_LOG_EVIDENCE = -50.0
 """What a reading shows for no evidence at all: a finite number, for JSON and databases."""
-SHOWN_CLIENTS = 10
+MOST_SEGMENTS = 50
+MOST_EXHIBITED = 10
+"""Strange events of one slice that are named one by one."""
+NEW_SEGMENT = "(new)"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class OodEvidence:
-    """Running state of the test.
+@dataclass(frozen=True, slots=True)
+class OodFitter:
+    """Fits the detector with the model's last layer, for ViM; stands in for the class where a reference is fitted."""
 
-    Attributes:
-        log_evidence: (bets,) log M.
-        counts: (bins,) events by p-value bin since the evidence began to rise.
-        clients: who sent them.
-        since: event time at which it began; None while quiet.
-        n_alarms, n_seen: alarms raised and events scored so far.
-    """
+    head: Head
+    name: ClassVar[str] = "ood"
 
-    log_evidence: FloatArray
-    counts: IntArray
-    clients: Clients
-    since: float | None
-    n_alarms: int
-    n_seen: int
-
-    @classmethod
-    def fresh(cls, n_bets: int) -> OodEvidence:
-        return cls(np.full(n_bets, NO_EVIDENCE), np.zeros(N_BINS, dtype=np.int64), Clients.none(), None, 0, 0)
-
-    def quiet(self) -> OodEvidence:
-        """The same with the accumulation emptied."""
-        return replace(self, counts=np.zeros(N_BINS, dtype=np.int64), clients=Clients.none(), since=None)
-
-    def to_arrays(self) -> dict[str, Any]:
-        return {
-            "log_evidence": self.log_evidence,
-            "counts": self.counts,
-            "clients": self.clients.names,
-            "client_counts": self.clients.counts,
-            "since": np.array([math.nan if self.since is None else self.since]),
-            "n": np.array([self.n_alarms, self.n_seen], dtype=np.int64),
-        }
-
-    @classmethod
-    def from_arrays(cls, arrays: Arrays) -> OodEvidence:
-        since = float(arrays["since"][0])
-        return cls(
-            np.asarray(arrays["log_evidence"], np.float64),
-            np.asarray(arrays["counts"], np.int64),
-            Clients(np.asarray(arrays["clients"], np.str_), np.asarray(arrays["client_counts"], np.int64)),
-            None if math.isnan(since) else since,
-            int(arrays["n"][0]),
-            int(arrays["n"][1]),
-        )
+    def fit(self, reference: EventBatch, schema: Schema, pane_s: float, seed: int) -> Part | Unfit:
+        return _fit(reference, schema, pane_s, seed, self.head)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,50 +77,129 @@ class OodDetector:
     scorer: OodScorer
     bets: Bets
     log_threshold: float
+    segments: tuple[str, ...]
 
     @classmethod
     def fit(cls, reference: EventBatch, schema: Schema, pane_s: float, seed: int) -> Part | Unfit:
-        fitted = OodScorer.learn(reference, schema, seed)
-        if isinstance(fitted, Unfit):
-            return fitted
-        part, rows, p_value = fitted
-        pane = np.floor(reference.timestamp[rows] / pane_s).astype(np.int64)
-        known = ~np.isnan(p_value)
-        client = None
-        if reference.client_id is not None:
-            client = np.unique(reference.client_id[rows][known].astype(str), return_inverse=True)[1]
-        dispersion = dispersion_of(p_value[known], pane[known] - pane.min(), client)
-        return replace(part, facts={**part.facts, "dispersion": [float(d) for d in dispersion]})
+        return _fit(reference, schema, pane_s, seed, None)
 
     @classmethod
     def build(cls, part: Part, schema: Schema, budget: AlarmBudget) -> Self:
         scorer = OodScorer.build(part)
         bets = Bets.design(scorer.n_held_out, np.array(part.facts["dispersion"]))
-        return cls(scorer, bets, budget.log_threshold("ood"))
+        return cls(scorer, bets, budget.log_threshold("ood"), tuple(part.facts["segments"]))
+
+    @property
+    def shape(self) -> Shape:
+        scorer = self.scorer
+        return Shape(len(self.bets.weights), len(scorer.sources), len(scorer.component_names), len(scorer.column_names))
 
     def sketch(self, batch: EventBatch, starts: IntArray) -> Sequence[Sketch]:
-        scores = self.scorer.score(batch)
-        ends = np.append(starts[1:], len(batch))
-        return [
-            _sketch(scores.p_value[a:b], scores.basis[a:b], None if batch.client_id is None else batch.client_id[a:b])
-            for a, b in zip(starts, ends, strict=True)
-        ]
+        return [exhibit.sketch for exhibit in self._examined(batch, starts, 0)]
+
+    def exhibit(self, batch: EventBatch, starts: IntArray) -> Sequence[Exhibit]:
+        """As ``sketch``, with the strangest events of every slice."""
+        return self._examined(batch, starts, MOST_EXHIBITED)
 
     def subjects(self, pane: Pane) -> Sequence[Subject]:
         return (MODEL,)
 
     def judge(self, evidence: Mapping[Subject, Arrays], pane: Pane) -> Judgement:
         stored = evidence.get(MODEL)
-        state = OodEvidence.fresh(len(self.bets.weights)) if stored is None else OodEvidence.from_arrays(stored)
+        state = OodEvidence.fresh(self.shape) if stored is None else OodEvidence.from_arrays(stored)
         state = self._fold(state, pane)
         reading = self._reading(state, pane)
         if reading.level is Level.ALARM:
             state = replace(
-                state.quiet(),
+                state.quiet(self.shape),
                 log_evidence=np.full(len(self.bets.weights), NO_EVIDENCE),
                 n_alarms=state.n_alarms + 1,
             )
         return Judgement({MODEL: state.to_arrays()}, (reading,))
+
+    def _examined(self, batch: EventBatch, starts: IntArray, most: int) -> Sequence[Exhibit]:
+        scores = self.scorer.score(batch)
+        strange = np.flatnonzero(scores.p_value <= ALPHAS[STRANGE])
+        found = self.scorer.blame(batch.take(strange))
+        members = self._segments_of(batch)
+        ends = np.append(starts[1:], len(batch))
+        return [
+            self._slice(batch, scores, members, strange, found, slice(int(a), int(b)), most)
+            for a, b in zip(starts, ends, strict=True)
+        ]
+
+    def _slice(
+        self,
+        batch: EventBatch,
+        scores: OodScores,
+        members: Mapping[str, NDArray[np.bool_]],
+        strange: IntArray,
+        found: ColumnBlame,
+        part: slice,
+        most: int,
+    ) -> Exhibit:
+        here = np.flatnonzero((strange >= part.start) & (strange < part.stop))
+        own = ColumnBlame(found.blame[here], found.z[here])
+        p_value = scores.p_value[part]
+        known = ~np.isnan(p_value)
+        surprised = self._surprised(scores, strange[here])
+        totals = {
+            "bins": np.bincount(bin_of(p_value[known]), minlength=N_BINS),
+            "ranks": np.bincount(bin_of(scores.rank_p_value[part][known]), minlength=N_BINS),
+            "basis": np.bincount(scores.basis[part], minlength=len(Basis)),
+            "missing": _missing(scores, part),
+            "components": np.bincount(surprised, minlength=len(self.scorer.component_names)),
+            "columns": tally_columns(own),
+        }
+        keyed = {}
+        if batch.client_id is not None:
+            keyed["clients"] = _by_client(p_value[known], batch.client_id[part][known])
+        if members:
+            keyed["segments"] = {
+                name: _counts(p_value[known & member[part]])
+                for name, member in members.items()
+                if (known & member[part]).any()
+            }
+        sketch = Sketch(totals, keyed)
+        if not most or not len(here):
+            return Exhibit(sketch)
+        order = np.argsort(-scores.score[strange[here]], kind="stable")[:most]
+        return Exhibit(sketch, tuple(self._event(batch, scores, own, strange[here], surprised, int(i)) for i in order))
+
+    def _event(
+        self,
+        batch: EventBatch,
+        scores: OodScores,
+        own: ColumnBlame,
+        strange: IntArray,
+        surprised: IntArray,
+        i: int,
+    ) -> StrangeEvent:
+        at = int(strange[i])
+        return StrangeEvent(
+            position=at,
+            event_id=str(batch.event_id[at]),
+            score=float(scores.score[at]),
+            p_value=float(scores.p_value[at]),
+            modelled=bool(scores.modelled[at]),
+            because=self.scorer.components[int(surprised[i])].words,
+            columns=tuple((c.name, c.z, c.words) for c in columns_of(own, i, self.scorer.column_names)),
+            missing=tuple(name for name, lacks in scores.missing.items() if lacks[at]),
+        )
+
+    def _surprised(self, scores: OodScores, rows: IntArray) -> IntArray:
+        """(rows,) the component with the smallest p-value."""
+        table = np.stack([scores.components[name][rows] for name in self.scorer.component_names], axis=1)
+        return np.asarray(np.where(np.isnan(table), np.inf, table).argmin(axis=1))
+
+    def _segments_of(self, batch: EventBatch) -> dict[str, NDArray[np.bool_]]:
+        known = set(self.segments)
+        found: dict[str, NDArray[np.bool_]] = {}
+        for key, values in batch.segments.items():
+            for name, member in members_of(key, values).items():
+                told = name if name in known else client_key(f"{key}={NEW_SEGMENT}")
+                found[told] = found[told] | member if told in found else member
+        return found
 
     def _fold(self, state: OodEvidence, pane: Pane) -> OodEvidence:
         bins = pane.sketch.totals.get("bins")
@@ -144,19 +208,17 @@ class OodDetector:
         log_evidence = accumulate(state.log_evidence, self.bets.log_ratios @ bins)
         state = replace(state, log_evidence=log_evidence, n_seen=state.n_seen + int(bins.sum()))
         if log_mean(log_evidence, self.bets.weights) < LOG_QUIET:
-            return state.quiet()
-        return replace(
-            state,
-            counts=state.counts + bins,
-            clients=state.clients.plus(pane.sketch.keyed.get("clients", {})),
-            since=pane.start if state.since is None else state.since,
-        )
+            return state.quiet(self.shape)
+        since = pane.start if state.since is None else state.since
+        return replace(state, seen=state.seen.plus(pane.sketch), since=since)
 
     def _reading(self, state: OodEvidence, pane: Pane) -> Reading:
         log_evidence = log_mean(state.log_evidence, self.bets.weights)
         effect = self._effect(state)
         level = self._level(state, log_evidence, effect)
         loud = level in (Level.WARNING, Level.ALARM)
+        inputs, columns = tuple(source.name for source in self.scorer.sources), self.scorer.column_names
+        because = tuple(component.words for component in self.scorer.components)
         return Reading(
             detector=self.name,
             kind=self.kind,
@@ -168,8 +230,10 @@ class OodDetector:
             effect_unit=EFFECT_UNIT,
             minimum_effect=MINIMUM_EFFECT,
             since=state.since,
-            reason=_loud_reason(state, self._leading(state)) if loud else _calm_reason(level, state, pane),
-            detail=_detail(state) if loud else {},
+            reason=loud_reason(state, self._leading(state), inputs, columns)
+            if loud
+            else calm_reason(level, state, pane, inputs),
+            detail=detail_of(state, inputs, because, columns) if loud else {},
         )
 
     def _level(self, state: OodEvidence, log_evidence: float, effect: float) -> Level:
@@ -181,11 +245,11 @@ class OodDetector:
 
     def _effect(self, state: OodEvidence) -> float:
         """Share of strange events beyond the expected one, at the alpha of the bet that earned most."""
-        n = int(state.counts.sum())
+        n = state.seen.n_events
         if n == 0:
             return 0.0
         best = self._leading(state)
-        share = float(state.counts[: RANGES[best]].sum()) / n
+        share = float(state.seen.counts[: RANGES[best]].sum()) / n
         return max((share - ALPHAS[best]) / (1.0 - ALPHAS[best]), 0.0)
 
     def _leading(self, state: OodEvidence) -> int:
@@ -193,73 +257,44 @@ class OodDetector:
         return int(self.bets.alpha[int(np.argmax(state.log_evidence))])
 
 
-def _sketch(p_value: FloatArray, basis: IntArray, client_id: Any) -> Sketch:
+def _fit(reference: EventBatch, schema: Schema, pane_s: float, seed: int, head: Head | None) -> Part | Unfit:
+    fitted = OodScorer.learn(reference, schema, seed, head)
+    if isinstance(fitted, Unfit):
+        return fitted
+    part, rows, p_value = fitted
+    pane = np.floor(reference.timestamp[rows] / pane_s).astype(np.int64)
     known = ~np.isnan(p_value)
-    totals = {
-        "bins": np.bincount(bin_of(p_value[known]), minlength=N_BINS),
-        "basis": np.bincount(basis, minlength=len(Basis)),
+    client = None
+    if reference.client_id is not None:
+        client = np.unique(reference.client_id[rows][known].astype(str), return_inverse=True)[1]
+    dispersion = dispersion_of(p_value[known], pane[known] - pane.min(), client)
+    facts = {**part.facts, "dispersion": [float(d) for d in dispersion], "segments": _known_segments(reference)}
+    return replace(part, facts=facts)
+
+
+def _known_segments(reference: EventBatch) -> list[str]:
+    sizes = {
+        name: int(member.sum())
+        for key, values in reference.segments.items()
+        for name, member in members_of(key, values).items()
     }
-    if client_id is None:
-        return Sketch(totals)
-    return Sketch(totals, {"clients": _by_client(p_value[known], client_id[known])})
+    return sorted(sizes, key=lambda name: (-sizes[name], name))[:MOST_SEGMENTS]
 
 
-def _by_client(p_value: FloatArray, client_id: Any) -> dict[str, IntArray]:
+def _missing(scores: OodScores, part: slice) -> IntArray:
+    """Events that lack each input, and those that could not be scored, which are not counted among the former."""
+    scored = scores.basis[part] != Basis.NOTHING
+    lacking = [int((lacks[part] & scored).sum()) for lacks in scores.missing.values()]
+    return np.array([*lacking, int((~scored).sum())], dtype=np.int64)
+
+
+def _by_client(p_value: FloatArray, client_id: ObjectArray) -> dict[str, IntArray]:
     names, member = np.unique(client_id.astype(str), return_inverse=True)
-    counts = np.stack(
-        [
-            np.bincount(member, weights=w, minlength=len(names))
-            for w in (p_value >= 0, p_value <= 0.01, p_value <= 0.001)
-        ],
-        axis=1,
-    ).astype(np.int64)
-    return {str(name): row for name, row in zip(names, counts, strict=True) if name}
+    limits = (1.0, 0.01, 0.001)
+    counts = np.stack([np.bincount(member, weights=p_value <= limit, minlength=len(names)) for limit in limits], axis=1)
+    return {str(name): row for name, row in zip(names, counts.astype(np.int64), strict=True) if name}
 
 
-def _strange(state: OodEvidence) -> tuple[int, int]:
-    """Events in the accumulation, and how many of them are stranger than 99 in 100 reference events."""
-    return int(state.counts.sum()), int(state.counts[: RANGES[STRANGE]].sum())
-
-
-def _calm_reason(level: Level, state: OodEvidence, pane: Pane) -> str:
-    if level is Level.WARMING:
-        return f"{state.n_seen} inputs scored so far; {WARM_EVENTS} are needed before anything can be said"
-    n = int(pane.sketch.totals["bins"].sum()) if "bins" in pane.sketch.totals else 0
-    if n == 0:
-        return "no input of this pane logged anything that can be compared with the reference"
-    k = int(pane.sketch.totals["bins"][: RANGES[STRANGE]].sum())
-    return f"{k} of {n:,} inputs are stranger than 99 in 100 reference inputs, within what is tolerated"
-
-
-def _loud_reason(state: OodEvidence, leading: int) -> str:
-    n, strange = _strange(state)
-    told = max(leading, STRANGE)
-    share = f"{100 * float(state.counts[: RANGES[told]].sum()) / n:.1f} % of the last {n:,} inputs"
-    expected = 100 * ALPHAS[told]
-    text = f"{share} are stranger than {100 - expected:g} in 100 reference inputs ({expected:g} % expected)"
-    if told != STRANGE or not strange or not len(state.clients.names):
-        return text
-    name, (sent, odd, _) = str(state.clients.names[0]), (int(c) for c in state.clients.counts[0])
-    others, others_odd = n - sent, strange - odd
-    if others > 0 and odd > 0.5 * strange and others_odd <= 0.02 * others:
-        return f"{text}; client {name} alone explains it: {odd:,} of its {sent:,} inputs are"
-    if odd >= 0.3 * strange:
-        return f"{text}; {100 * odd / strange:.0f} % of them come from client {name}"
-    return text
-
-
-def _detail(state: OodEvidence) -> dict[str, Any]:
-    n, strange = _strange(state)
-    return {
-        "n_events": n,
-        "n_strange": strange,
-        "share_strange": strange / n if n else 0.0,
-        "expected_share": ALPHAS[STRANGE],
-        "p_bins": list(LABELS),
-        "reference": [float(share) for share in EXPECTED],
-        "current": [float(count) / n if n else 0.0 for count in state.counts],
-        "clients": [
-            {"client": str(name), "n": int(counts[0]), "n_strange": int(counts[1])}
-            for name, counts in list(zip(state.clients.names, state.clients.counts, strict=True))[:SHOWN_CLIENTS]
-        ],
-    }
+def _counts(p_value: FloatArray) -> IntArray:
+    """(3,) events, and those with p ≤ .01 and p ≤ .001."""
+    return np.array([len(p_value), (p_value <= 0.01).sum(), (p_value <= 0.001).sum()], dtype=np.int64)

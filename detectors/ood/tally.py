@@ -16,27 +16,44 @@ from numpy.typing import NDArray
 from detectors.batch import FloatArray, IntArray
 from detectors.evidence import overdispersion, rate_bet
 
-EDGES: FloatArray = np.array([0.0005, 0.001, 0.005, 0.01, 0.05, 0.25, 0.5])
+EDGES: FloatArray = np.array([0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.25, 0.5])
 """Upper edges of the bins of p-values but the last, which ends at 1."""
-LABELS = ("≤ 0.0005", "≤ 0.001", "≤ 0.005", "≤ 0.01", "≤ 0.05", "≤ 0.25", "≤ 0.5", "≤ 1")
+LABELS = (*(f"≤ {edge:.4f}".rstrip("0") for edge in EDGES), "≤ 1")
 EXPECTED: FloatArray = np.diff(np.concatenate([[0.0], EDGES, [1.0]]))
 N_BINS = len(EXPECTED)
 
 ALPHAS = (0.001, 0.01, 0.05)
 TOLERATED = (0.008, 0.03, 0.10)
-RANGES = (2, 4, 5)
+RANGES = (4, 7, 9)
 """How many leading bins hold the p-values up to each alpha."""
 STRANGE = 1
 """Position in ``ALPHAS`` of what people are told is strange: p <= 0.01."""
 STEPS = (0.02, 0.05, 0.12, 0.3, 0.6, 0.9)
 RARE = 7.0
 """Of n held-out events the largest score is exceeded by more than 7/n of all later events once in a thousand times."""
-MAX_CLIENTS = 50
+MAX_KEYS = 50
+FALSE_DISCOVERIES = 0.1
+"""Of the events of a pane that are called strange one by one, at most this share is expected to be ordinary."""
 
 
 def bin_of(p_value: FloatArray) -> IntArray:
     """(n,) bin of each p-value; a p-value at an edge belongs below it."""
     return np.asarray(np.searchsorted(EDGES, p_value, side="left"))
+
+
+def discoveries(ranks: IntArray) -> int:
+    """How many of a pane's events are strange at a false discovery rate of ``FALSE_DISCOVERIES``.
+
+    Benjamini and Hochberg's procedure on conformal p-values, each rounded up to the edge of its bin, which only makes
+    it more cautious: valid for p-values against one calibration set (Bates, Candès, Lei, Romano, Sesia 2023).
+
+    Args:
+        ranks: (bins,) events by bin of ``OodScores.rank_p_value``.
+    """
+    at_most = np.cumsum(ranks)
+    upper = np.append(EDGES, 1.0)
+    called = at_most[upper * at_most[-1] <= FALSE_DISCOVERIES * at_most]
+    return int(called.max()) if called.size else 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,22 +98,22 @@ def _indicator(p_value: FloatArray, alpha: float) -> FloatArray:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Clients:
-    """The clients with the most strange events: names (k,) and counts (k, 3) of events, p ≤ .01, p ≤ .001."""
+class Senders:
+    """Clients, or segments, with the most strange events: names (k,), counts (k, 3) of events, p ≤ .01, p ≤ .001."""
 
     names: NDArray[np.str_]
     counts: IntArray
 
     @classmethod
-    def none(cls) -> Clients:
+    def none(cls) -> Senders:
         return cls(np.empty(0, dtype="<U1"), np.empty((0, 3), dtype=np.int64))
 
-    def plus(self, keyed: Mapping[str, IntArray]) -> Clients:
-        """With a pane's counts added, cut to the ``MAX_CLIENTS`` with the most strange events."""
+    def plus(self, keyed: Mapping[str, IntArray]) -> Senders:
+        """With a pane's counts added, cut to the ``MAX_KEYS`` with the most strange events."""
         sums = dict(zip(self.names.tolist(), self.counts, strict=True))
         for name, counts in keyed.items():
             sums[name] = sums[name] + counts if name in sums else counts
-        top = sorted(sums, key=lambda name: (-int(sums[name][1]), -int(sums[name][0]), name))[:MAX_CLIENTS]
+        top = sorted(sums, key=lambda name: (-int(sums[name][1]), -int(sums[name][0]), name))[:MAX_KEYS]
         if not top:
-            return Clients.none()
-        return Clients(np.array(top), np.stack([sums[name] for name in top]).astype(np.int64))
+            return Senders.none()
+        return Senders(np.array(top), np.stack([sums[name] for name in top]).astype(np.int64))

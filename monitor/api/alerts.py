@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
@@ -33,6 +33,8 @@ class AlertDetail(BaseModel):
     alert: AlertRow
     transitions: Sequence[TransitionRow]
     deliveries: Sequence[DeliveryRow]
+    strange_values: Mapping[str, Mapping[str, Any]]
+    """Features of the events in ``alert.detail.strangest`` by event id, while ``worker.strange_value_hours`` lasts."""
 
 
 class Decision(BaseModel, extra="forbid"):
@@ -86,7 +88,10 @@ def alert_routes(queries: Queries, commands: Commands) -> APIRouter:
         if found is None:
             raise NotFound("there is no alert of this id; GET /api/v1/alerts lists those there are")
         return AlertDetail(
-            alert=found, transitions=queries.transitions(alert_id), deliveries=queries.deliveries(alert_id)
+            alert=found,
+            transitions=queries.transitions(alert_id),
+            deliveries=queries.deliveries(alert_id),
+            strange_values=queries.strange_values(alert_id),
         )
 
     @router.post("/alerts/{alert_id}/acknowledge", operation_id="acknowledgeAlert")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -12,13 +12,16 @@ import typer
 from detectors.budget import DEFAULT_TOLERANCE, parse_alarm_budget
 from monitor.alerting.public import transition_line
 from monitor.backtest import backtest as run_backtest
+from monitor.cli.extras import HeadOption, OwnScoreOption, TrainingOption, extras_of
 from monitor.cli.options import JsonOption, LogsArgument, ModelOption, SecretSeedOption
 from monitor.cli.output import check_output, new_file, print_json, progress_bar, say, warn, warn_of_rejected
 from monitor.errors import PermanentError
 from monitor.formats.native import NativeDecoder
-from monitor.history import MAX_RECORD_BYTES, ReadCounts, no_event_of, reference_from_file
+from monitor.history import MAX_RECORD_BYTES, ReadCounts, no_event_of
+from monitor.learning import learn_reference
+from monitor.own_scores import OwnScores
 from monitor.posting import post_logs
-from monitor.scoring import score_logs
+from monitor.scoring import ScoreLines, score_logs
 from monitor.secret import environment_secret, seed_of
 from monitor.sources.files import FileSource
 
@@ -51,6 +54,9 @@ def backtest(
     tolerance: Annotated[
         float, typer.Option(min=0.0, max=0.99, help="Share of traffic that may change without being worth an alarm.")
     ] = DEFAULT_TOLERANCE,
+    head: HeadOption = None,
+    training: TrainingOption = None,
+    own_score: OwnScoreOption = None,
     seed: SecretSeedOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -59,12 +65,15 @@ def backtest(
     secret = environment_secret()
     seed = seed_of(secret, model) if seed is None else seed
     learned = ReadCounts()
+    extras = extras_of(head, training, own_score)
     with progress_bar("Learning") as advance:
-        fitted = reference_from_file([reference], model, None, seed, progress=advance, counts=learned)
+        fitted, how = learn_reference(
+            [reference], model, None, seed, extras, tested=True, progress=advance, counts=learned
+        )
     with progress_bar("Judging") as advance:
         source = FileSource(logs, default_model=model)
         decoder = NativeDecoder(MAX_RECORD_BYTES)
-        report = run_backtest(source, decoder, fitted, model, alarm_budget, advance, tolerance, secret)
+        report = run_backtest(source, decoder, fitted, model, alarm_budget, advance, tolerance, secret, extras.own)
     refuse_other_models(model, report.events, report.others)
     with new_file(output) as file:
         for change in report.changes:
@@ -89,6 +98,7 @@ def backtest(
         )
     warn_of_rejected("Rejected rows of the reference:", learned.rejected)
     warn_of_gaps(model, report.events, report.rejected)
+    warn_of_learning(how.remarks, extras.own)
     for doubt in fitted.doubts:
         warn("Doubtful reference, its later half alarms:", doubt)
     for name, reason in fitted.unfit.items():
@@ -103,6 +113,12 @@ def score(
     model: Annotated[
         str | None, typer.Option("--model", "-m", help="Name of the model; default: the only one in the reference.")
     ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say besides what each p-value rests on, and what makes an event strange.")
+    ] = False,
+    head: HeadOption = None,
+    training: TrainingOption = None,
+    own_score: OwnScoreOption = None,
     seed: SecretSeedOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -110,14 +126,35 @@ def score(
     check_output(output, [*logs, reference])
     if seed is None:
         seed = seed_of(environment_secret(), model or "")
+    extras = extras_of(head, training, own_score)
     with progress_bar("Scoring") as advance, new_file(output) as file:
-        report = score_logs(logs, reference, model, seed, file, advance)
+        form = ScoreLines.EXPLAINED if explain else ScoreLines.PLAIN
+        report = score_logs(logs, reference, model, seed, file, advance, extras, form)
         refuse_other_models(report.model, report.events, report.others)
     if as_json:
-        print_json({"model": report.model, "events": report.events, "rejected": dict(report.rejected)})
+        print_json(
+            {
+                "model": report.model,
+                "events": report.events,
+                "rejected": dict(report.rejected),
+                "inputs": list(report.inputs),
+                "missing": dict(report.missing),
+                "p_values": dict(report.p_values),
+                "in_reference": report.in_reference,
+            }
+        )
     else:
-        say(f"{report.events:,} events of {report.model!r} scored in {output}")
+        say(f"{report.events:,} events of {report.model!r} scored in {output} by {', '.join(report.inputs)}")
+        for remark in report.told():
+            say(remark)
     warn_of_gaps(report.model, report.events, report.rejected)
+    warn_of_learning(report.remarks, extras.own)
+    if report.in_reference:
+        warn(
+            "Not held out:",
+            f"{report.in_reference:,} of these events are in the reference: their p-values look more ordinary than "
+            "those of new events.",
+        )
 
 
 @app.command()
@@ -148,3 +185,10 @@ def warn_of_gaps(model: str, events: int, rejected: Mapping[str, int]) -> None:
     warn_of_rejected("Rejected rows:", rejected)
     if not events:
         warn("Nothing to do:", f"the log holds no event of model {model!r}.")
+
+
+def warn_of_learning(remarks: Sequence[str], own: OwnScores) -> None:
+    for remark in remarks:
+        warn("Training rows:", remark)
+    for name, n in own.failures.items():
+        warn("Own score failed:", f"{name}, on {n:,} batches; their events were scored without it.")

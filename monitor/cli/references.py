@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from detectors.batch import EventBatch
 from detectors.reference import Reference, reference_id
 from detectors.schema import Schema
-from detectors.selftest import fit_tested_reference
 from monitor.backtest import store_reference
+from monitor.cli.extras import HeadOption, OwnScoreOption, TrainingOption, extras_of
 from monitor.cli.options import (
     ConfigOption,
     JsonOption,
@@ -35,7 +35,8 @@ from monitor.cli.output import (
     warn,
     warn_of_rejected,
 )
-from monitor.history import ReadCounts, reference_from_file
+from monitor.history import ReadCounts
+from monitor.learning import Fit, learn_reference
 from monitor.secret import DeploymentSecret, deployment_secret, seed_of
 from monitor.storage.engine import reading, transaction
 from monitor.storage.references import StoredReference, activate_reference, list_references
@@ -69,10 +70,13 @@ def fit(
     keep_doubtful: Annotated[
         bool, typer.Option("--keep-doubtful", help="Keep a reference that drifts within itself.")
     ] = False,
-    training: Annotated[
+    head: HeadOption = None,
+    training: TrainingOption = None,
+    hashes: Annotated[
         Path | None,
         typer.Option("--training-hashes", help="Hashes of the training rows, made by `reference hash-training`."),
     ] = None,
+    own_score: OwnScoreOption = None,
     seed: SecretSeedOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -80,12 +84,27 @@ def fit(
     """Learn what normal looks like from a log of ordinary events."""
     counts = ReadCounts()
     settings = settings_of(config)
+    extras = extras_of(head, training, own_score, () if output else settings.scores)
 
     def learned(secret: DeploymentSecret | None) -> Reference:
         chosen = seed_of(secret, model) if seed is None else seed
-        fit = _fit_with(training, model, secret)
+        around = _knowing(hashes, model, secret)
         with progress_bar("Reading") as advance:
-            return reference_from_file(files, model, version, chosen, pane_s, advance, counts, fit)
+            found, how = learn_reference(
+                files,
+                model,
+                version,
+                chosen,
+                extras,
+                tested=True,
+                pane_s=pane_s,
+                progress=advance,
+                counts=counts,
+                around=around,
+            )
+        for remark in how.remarks:
+            warn("Training rows:", remark)
+        return found
 
     if output:
         check_output(output, files)
@@ -196,14 +215,13 @@ def _refuse_doubtful(reference: Reference, keep: bool) -> None:
         )
 
 
-def _fit_with(
-    training: Path | None, model: str, secret: DeploymentSecret | None
-) -> Callable[[EventBatch, str, int, int | None], Reference]:
-    if training is None:
-        return fit_tested_reference
-    hashes = training_hashes(training, model, secret)
+def _knowing(hashes: Path | None, model: str, secret: DeploymentSecret | None) -> Callable[[Fit], Fit]:
+    """What makes a fit know the training rows, where hashes of them are given."""
+    if hashes is None:
+        return lambda fit: fit
+    known = training_hashes(hashes, model, secret)
     assert secret is not None
-    return fit_with_training(hashes, secret)
+    return partial(fit_with_training, known, secret)
 
 
 def _write(reference: Reference, output: Path) -> str:

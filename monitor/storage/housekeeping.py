@@ -10,6 +10,7 @@ from monitor.config import JudgeSettings
 from monitor.storage.engine import transaction
 from monitor.storage.judging import judged_models
 from monitor.storage.retention import prune, prune_dead_letters, roll_up
+from monitor.storage.strange_events import erase_values, prune_strange_events
 from monitor.storage.waiting_labels import prune_waiting_labels
 
 _EVERY = timedelta(minutes=1)
@@ -39,6 +40,7 @@ class Housekeeper:
         dead_before = now - timedelta(days=self._settings.keep_dead_letters_days)
         with transaction(self._engine) as connection:
             changed += prune_dead_letters(connection, dead_before)
+            changed += erase_values(connection, now)
             changed += prune_waiting_labels(connection, now, _WAITING_LABELS_PER_CALL)
             for model, version, judged_until in judged_models(connection):
                 changed += prune(
@@ -48,6 +50,8 @@ class Housekeeper:
                     readings_before=judged_until - self._settings.keep_readings_days * _DAY_S,
                     panes_before=judged_until - self._settings.keep_panes_days * _DAY_S,
                 )
+                readings_before = judged_until - self._settings.keep_readings_days * _DAY_S
+                changed += prune_strange_events(connection, model, version, readings_before)
                 for age, width in _ROLL_UPS:
                     changed += roll_up(connection, model, version, older_than=judged_until - age, width_s=width)
         return changed

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from monitor.alerting.storable import storable_id, storable_text
 from monitor.errors import DeadLetterReason, Fenced
 from monitor.sources.base import Partition
+from monitor.storage.strange_events import NamedEvent, name_events
 from monitor.storage.tables import dead_letters, deltas, models, partitions
 from monitor.storage.upsert import insert
 
@@ -86,6 +87,7 @@ class Commit:
     lost: int
     deltas: Sequence[Delta] = ()
     dead_letters: Sequence[DeadLetter] = ()
+    strange: Sequence[NamedEvent] = ()
 
 
 def claim(conn: sa.Connection, partition: Partition, owner: str, now: datetime) -> Claim:
@@ -116,6 +118,7 @@ def commit(conn: sa.Connection, commit: Commit, now: datetime) -> None:
     if commit.dead_letters:
         rows = [_dead_letter_row(commit.partition, letter, now) for letter in commit.dead_letters]
         conn.execute(sa.insert(dead_letters), rows)
+    name_events(conn, commit.strange, now)
     _count_models(conn, commit.deltas, now)
 
 

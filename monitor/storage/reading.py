@@ -37,6 +37,7 @@ from monitor.storage.cursors import (
 from monitor.storage.engine import reading
 from monitor.storage.ledger import budget_of
 from monitor.storage.standing import active_references, models_where, serving
+from monitor.storage.strange_events import values_of
 
 MAX_PAGE = 1_000
 MAX_READINGS = 50_000
@@ -113,6 +114,13 @@ class DatabaseQueries:
     def alert(self, alert_id: str) -> AlertRow | None:
         with reading(self._engine) as conn:
             return alert_of(conn, alert_id)
+
+    def strange_values(self, alert_id: str) -> Mapping[str, Mapping[str, Any]]:
+        with reading(self._engine) as conn:
+            row = alert_of(conn, alert_id)
+            named = [] if row is None or row.kind != "ood" else row.detail.get("strangest", [])
+            ids = [str(item["event_id"]) for item in named]
+            return values_of(conn, row.model, row.version, ids, self._clock()) if row is not None and ids else {}
 
     def transitions(self, alert_id: str) -> Sequence[TransitionRow]:
         """In order, the latest ``MAX_PAGE``."""

@@ -42,6 +42,7 @@ class Instant(sa.types.TypeDecorator[datetime]):
 
 
 Json = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
+JsonOrNull = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
 Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
@@ -312,4 +313,30 @@ waiting_labels = sa.Table(
     _column("expires_at", Instant),
     sa.Index("ix_waiting_labels_expires_at", "expires_at"),
     comment="Halves of one event id until both are there. answered_at, labelled_at: epoch s of event time.",
+)
+
+strange_events = sa.Table(
+    "strange_events",
+    metadata,
+    _column("id", Id, primary_key=True, autoincrement=True),
+    _column("model", sa.Text),
+    _column("version", sa.Text),
+    _column("pane_start", sa.BigInteger),
+    _column("event_time", sa.Double),
+    _column("event_id", sa.Text),
+    _column("client_id", sa.Text),
+    _column("score", sa.Double),
+    _column("p_value", sa.Double),
+    _column("facts", Json),
+    _column(
+        "event_values",
+        sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql"),
+        nullable=True,
+    ),
+    _column("values_until", Instant, nullable=True),
+    _column("named", sa.Boolean),
+    _column("created_at", Instant),
+    sa.Index("ix_strange_events_model_version_pane_start", "model", "version", "pane_start"),
+    sa.Index("ix_strange_events_values_until", "values_until"),
+    comment="What an out-of-distribution alert may name. event_values are erased at values_until.",
 )

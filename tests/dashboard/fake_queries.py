@@ -55,6 +55,7 @@ class FakeQueries:
     events_last_minute: int = 0
     away: bool = False
     acts: list[tuple[str, str, str, str]] = field(default_factory=list)
+    values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def overview(self) -> OverviewRow:
         self._check()
@@ -87,6 +88,9 @@ class FakeQueries:
     def alert(self, alert_id: str) -> AlertRow | None:
         self._check()
         return next((row for row in self.alert_rows if row.id == alert_id), None)
+
+    def strange_values(self, alert_id: str) -> Mapping[str, Mapping[str, Any]]:
+        return self.values
 
     def transitions(self, alert_id: str) -> Sequence[TransitionRow]:
         return [row for row in self.transition_rows if row.alert_id == alert_id]
@@ -744,14 +748,26 @@ OOD: Mapping[str, Any] = {
             "event_id": f"evt-{index}f3a9",
             "score": 41.2 - index,
             "p_value": 0.00005,
+            "client_id": "uploader-eu",
+            "p_from": "tail model",
+            "because": "its embedding points where no reference embedding does",
             "columns": [
-                {"name": "embedding[12]", "z": 8.4},
-                {"name": "brightness", "z": -6.1},
-                {"name": SCRIPT, "z": 3},
+                {"name": "contrast", "z": 8.4, "words": "8.4 sd above"},
+                {"name": "brightness", "z": None, "words": "missing"},
+                {"name": SCRIPT, "z": 3, "words": SCRIPT},
             ],
         }
         for index in range(5)
     ],
+    "n_one_by_one": 812,
+    "false_discovery_rate": 0.1,
+    "strange_columns": [
+        {"name": "contrast", "n_strange": 702, "share": 0.62, "words": "contrast is 8.4 sd above the reference"},
+        {"name": SCRIPT, "n_strange": 3, "share": 0.002, "words": f"{SCRIPT} is missing"},
+    ],
+    "because": [{"words": "its embedding points where no reference embedding does", "n_strange": 811, "share": 0.71}],
+    "strange_segments": [{"segment": "region=(new)", "n": 900, "n_strange": 640}],
+    "inputs_missing": [{"input": "logits", "n": 1_100, "share": 0.12}],
 }
 
 EXTRACTION: Mapping[str, Any] = {

@@ -57,6 +57,12 @@ KEYS = (
     "tempo",
     "actions",
     "agreement",
+    "strange_columns",
+    "strange_segments",
+    "inputs_missing",
+    "because",
+    "n_one_by_one",
+    "share",
 )
 json_values = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=8),

@@ -118,6 +118,17 @@ def test_the_address_sets_the_filters():
         ("a1f3c5d7e9drift", ("What moved", "income", "58 %")),
         ("c3ood", ("How strange the inputs are", "Who sends them", "The strangest events")),
         (
+            "c3ood",
+            (
+                "812 of them are strange one by one",
+                "at most 10",
+                "region=(new)",
+                "logits (12",
+                "* from a model of the tail",
+            ),
+        ),
+        ("c3ood", ("contrast is 8.4 sd above the reference", "8.4 sd above", "brightness missing", "tail")),
+        (
             "a1f3c5d7e9drift",
             ("Where it comes from", "batch-backfill", "explains 83 %", "region=north", "158 billion : 1"),
         ),
@@ -133,6 +144,13 @@ def test_the_address_sets_the_filters():
 def test_an_alert_shows_what_is_behind_it(rich, now, alert_id, sections):
     shown = text(alert.render(rich, TICK, "incident", alert_id, now))
     assert all(section in shown for section in sections)
+
+
+def test_values_of_strange_events_are_shown_only_where_they_are_kept(rich, now):
+    assert "brightness = 91.5" not in text(alert.render(rich, TICK, "incident", "c3ood", now))
+    rich.values = {"evt-0f3a9": {"brightness": 91.5, "note": "<script>"}}
+    shown = text(alert.render(rich, TICK, "incident", "c3ood", now))
+    assert "brightness = 91.5" in shown
 
 
 def test_an_alert_shows_its_history_and_deliveries(rich, now):

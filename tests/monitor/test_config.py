@@ -169,6 +169,12 @@ class TestFaults:
             "destinations (VEDETTE_DESTINATIONS): each destination needs a name of its own"
         ]
 
+    def test_own_scores_need_names_of_their_own_and_functions(self) -> None:
+        good = '[[scores]]\nname = "mine"\nfunction = "a.b:c"\n'
+        assert faults(good * 2) == ["scores: each score needs a name of its own"]
+        unsaid = faults('[[scores]]\nname = "mine"\nfunction = "a.b"')
+        assert unsaid == ["scores[0].function: must be MODULE:FUNCTION or path/to/file.py:FUNCTION"]
+
     @pytest.mark.parametrize(
         ("variables", "said"),
         [

@@ -10,7 +10,7 @@ from detectors.base import MODEL, Kind, Level, Pane, Part, Unfit
 from detectors.batch import EventBatch
 from detectors.budget import AlarmBudget
 from detectors.ood.detector import OodDetector
-from detectors.ood.tally import MAX_CLIENTS, N_BINS, RANGES, Bets, Clients, bin_of, dispersion_of
+from detectors.ood.tally import MAX_KEYS, N_BINS, RANGES, Bets, Senders, bin_of, dispersion_of
 from detectors.schema import infer_schema
 from detectors.sketch import Sketch, total
 
@@ -204,14 +204,14 @@ def test_small_references_need_more_strangers():
 
 
 def test_p_values_at_an_edge_belong_below_it():
-    assert bin_of(np.array([0.0005, 0.001, 0.01, 0.05, 0.0500001, 1.0])).tolist() == [0, 1, 3, 4, 5, 7]
+    assert bin_of(np.array([0.0005, 0.001, 0.01, 0.05, 0.0500001, 1.0])).tolist() == [2, 3, 6, 8, 9, 11]
 
 
 def test_client_counts_are_bounded_and_keep_the_strangest():
-    clients = Clients.none()
+    clients = Senders.none()
     for i in range(40):
         clients = clients.plus({f"c{i}-{j}": np.array([10, j, 0]) for j in range(10)})
-    assert len(clients.names) == MAX_CLIENTS
+    assert len(clients.names) == MAX_KEYS
     assert clients.counts[:40, 1].tolist() == [9] * 40
 
 
@@ -219,3 +219,89 @@ def test_a_model_that_logs_no_inputs_is_unfit():
     batch = events(100, np.random.default_rng(0))
     bare = EventBatch("m", "1", batch.event_id, batch.timestamp)
     assert isinstance(OodDetector.fit(bare, infer_schema(bare), PANE_S, 0), Unfit)
+
+
+def tabular(n: int, seed: int, strange: float = 0.0) -> EventBatch:
+    """Two segments; strange events have an amount out of all bounds, a job that never was, and a region that is new."""
+    rng = np.random.default_rng(seed)
+    odd = rng.random(n) < strange
+    amount = np.where(odd, 900.0, rng.normal(10, 2, size=n))
+    region = np.where(odd, "moon", rng.choice(["north", "south"], n)).astype(object)
+    return EventBatch(
+        model="m",
+        version="1",
+        event_id=np.array([f"e{i}" for i in range(n)], dtype=object),
+        timestamp=np.arange(n) * PANE_S / 100,
+        numeric_names=("amount", "age"),
+        numeric=np.stack([amount, rng.normal(40, 10, size=n)], axis=1),
+        mixed={"job": np.where(odd, "alien", rng.choice(["clerk", "cook"], n)).astype(object)},
+        embedding=rng.normal(size=(n, 6)),
+        segments={"region": region},
+    )
+
+
+@pytest.fixture(scope="module")
+def told() -> OodDetector:
+    reference = tabular(2_000, 0)
+    part = OodDetector.fit(reference, infer_schema(reference), PANE_S, 0)
+    assert isinstance(part, Part)
+    return OodDetector.build(part, infer_schema(reference), BUDGET)
+
+
+def alarm_over(detector: OodDetector, batch: EventBatch):
+    return next(r for r in judged(detector, panes(detector, batch))[1] if r.level is Level.ALARM)
+
+
+def test_an_alarm_says_which_columns_are_strange_and_how_far(told):
+    alarm = alarm_over(told, tabular(1_000, 1, strange=0.2))
+    by_name = {item["name"]: item for item in alarm.detail["strange_columns"]}
+    assert "sd above the reference rows nearest" in by_name["amount"]["words"]
+    assert by_name["job"]["words"] == "job has values that were never seen"
+    assert by_name["amount"]["share"] > 0.9
+    assert by_name["age"]["share"] < 0.2 if "age" in by_name else True
+    assert "amount is" in alarm.reason
+    assert alarm.detail["because"][0]["words"].startswith("its features")
+
+
+def test_an_alarm_says_which_segments_and_new_values_of_a_key_are_one(told):
+    segments = alarm_over(told, tabular(1_000, 1, strange=0.2)).detail["strange_segments"]
+    assert segments[0]["segment"] == "region=(new)"
+    assert segments[0]["n_strange"] > 0.9 * segments[0]["n"]
+    assert {item["segment"] for item in segments} <= {"region=(new)", "region=north", "region=south"}
+
+
+def test_missing_inputs_are_said_in_calm_readings_and_in_alarms(told):
+    batch = tabular(1_000, 1, strange=0.2)
+    batch.embedding[:] = np.where(np.arange(1_000)[:, None] % 2, batch.embedding, np.nan)
+    alarm = alarm_over(told, batch)
+    assert "50 % lack embedding, and are scored by what is left" in alarm.reason
+    (missing,) = alarm.detail["inputs_missing"]
+    assert missing["input"] == "embedding"
+    assert missing["share"] == pytest.approx(0.5, abs=0.1)
+    calm = tabular(500, 2)
+    calm.embedding[:] = np.nan
+    assert "100 % lack embedding" in judged(told, panes(told, calm))[1][-1].reason
+
+
+def test_events_are_called_one_by_one_at_a_false_discovery_rate(told):
+    alarm = alarm_over(told, tabular(1_000, 1, strange=0.2))
+    assert 0.8 * alarm.detail["n_strange"] <= alarm.detail["n_one_by_one"] <= alarm.detail["n_events"]
+    assert alarm.detail["false_discovery_rate"] == 0.1
+
+
+def test_the_strangest_events_of_every_slice_are_exhibited_and_the_sketch_is_the_same(told):
+    batch = tabular(400, 3, strange=0.1)
+    starts = np.array([0, 150, 300])
+    shown = told.exhibit(batch, starts)
+    for exhibit, sketch, (a, b) in zip(
+        shown, told.sketch(batch, starts), ((0, 150), (150, 300), (300, 400)), strict=True
+    ):
+        assert exhibit.sketch.to_bytes() == sketch.to_bytes()
+        assert 1 <= len(exhibit.events) <= 10
+        assert all(a <= event.position < b for event in exhibit.events)
+        assert [event.score for event in exhibit.events] == sorted((e.score for e in exhibit.events), reverse=True)
+    worst = shown[0].events[0]
+    assert worst.event_id == batch.event_id[worst.position]
+    assert {name for name, _, _ in worst.columns} >= {"amount", "job"}
+    assert {name: words for name, _, words in worst.columns}["job"] == "never seen"
+    assert worst.because

@@ -131,6 +131,58 @@ def test_scores_are_one_line_per_event_in_log_order(vedette, logs: Path, referen
     assert by_score[0]["ood_p_value"] > by_score[-1]["ood_p_value"]
 
 
+def test_explained_scores_say_what_they_rest_on(vedette, tmp_path: Path) -> None:
+    ordinary = [json.loads(line) for line in streams.events(600, seed=1)]
+    live = [json.loads(line) for line in streams.events(300, seed=2, first=9_000)]
+    for event in live[:30]:
+        event["features"]["x1"] = 900.0
+    for event in live[30:60]:
+        event["features"] = {"unknown": 1.0}
+    for name, events in (("ordinary", ordinary), ("live", live)):
+        (tmp_path / f"{name}.ndjson").write_text("".join(json.dumps(event) + "\n" for event in events))
+    own = tmp_path / "own.py"
+    own.write_text("import numpy as np\n\ndef size(batch):\n    return np.nanmax(np.abs(batch.numeric), axis=1)\n")
+    arguments = [tmp_path / "live.ndjson", "-r", tmp_path / "ordinary.ndjson", "--own-score", f"size={own}:size"]
+    shown = vedette("score", *arguments, "--explain", "--json", "-o", tmp_path / "scores")
+    found = lines(tmp_path / "scores")
+    assert [line["ood_p_from"] for line in found[:30]] == ["tail model"] * 30
+    assert all(line["ood_columns"][0]["name"] == "x1" and line["ood_because"] for line in found[:30])
+    assert all(line["ood_missing"] == ["features"] for line in found[30:60]), "the own score is all they have"
+    assert {line["ood_p_from"] for line in found[60:]} <= {"ranks", "tail model"}
+    assert all("ood_because" not in line for line in found if line["ood_p_value"] > 0.05)
+    summary = json.loads(shown.stdout)
+    assert summary["inputs"] == ["features", "own"]
+    assert summary["missing"] == {"features": 30}
+    assert summary["in_reference"] == 0
+    assert sum(summary["p_values"].values()) == 300
+    plain = vedette("score", *arguments, "-o", tmp_path / "scores")
+    assert "30 events lack features and are scored by the other inputs." in plain.stderr
+    assert "a model of the tail" in plain.stderr
+
+
+def test_events_of_the_reference_are_told_from_new_ones(vedette, tmp_path: Path) -> None:
+    log = tmp_path / "log.ndjson"
+    log.write_bytes(b"\n".join(streams.events(300, seed=1)))
+    shown = vedette("score", log, "-r", log, "-o", tmp_path / "scores")
+    assert "300 of these events are in the reference" in shown.stderr
+
+
+def test_a_reference_of_training_rows_is_refused(vedette, tmp_path: Path) -> None:
+    log = tmp_path / "log.ndjson"
+    log.write_bytes(b"\n".join(streams.events(300, seed=1)))
+    for command in (["score", log, "-r", log], ["reference", "fit", log, "-m", streams.MODEL]):
+        shown = vedette(*command, "-o", tmp_path / "out", "--training", log, exit_code=1)
+        assert "rows that the model was trained on" in shown.stderr
+
+
+def test_an_own_score_that_is_not_there_is_named(vedette, tmp_path: Path) -> None:
+    log = tmp_path / "log.ndjson"
+    log.write_bytes(b"\n".join(streams.events(100, seed=1)))
+    shown = vedette("score", log, "-r", log, "-o", "x", "--own-score", "a=no_such_module:f", exit_code=1)
+    assert "own score 'a'" in shown.stderr
+    assert "--own-score" in vedette("score", log, "-r", log, "-o", "x", "--own-score", "bad", exit_code=2).stderr
+
+
 @pytest.mark.parametrize("form", ["csv", "parquet"])
 def test_scores_do_not_depend_on_the_forms(vedette, logs: Path, reference: Path, tmp_path: Path, form: str) -> None:
     write = as_csv if form == "csv" else as_parquet
