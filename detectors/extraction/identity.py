@@ -116,6 +116,9 @@ class Memory:
         self._rings = rings
         self._identity = identity
 
+    def __len__(self) -> int:
+        return len(self._rings)
+
     @property
     def nbytes(self) -> int:
         """Bytes held by the rings themselves."""

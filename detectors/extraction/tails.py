@@ -18,11 +18,11 @@ from detectors.batch import FloatArray
 
 SHARE_BEYOND = 0.03
 """Share of honest clients, the oddest, that the Pareto tail is learned from."""
-UNSHOWN = 3.0
-"""Honest clients of sorts that the reference does not show: what any number without one leaves open (rule of three)."""
+UNSHOWN = 1.0
+"""How many honest clients of sorts that it does not show a reference is taken to lack."""
 LEAST_SCALE = 0.12
 """Of the tail in logarithms: no reference shows less."""
-MOST_SCALE = 1.0
+MOST_SCALE = 0.5
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,10 +27,10 @@ from detectors.extraction.layout import Sums
 from detectors.extraction.peers import Company
 from detectors.extraction.selfhistory import Itself
 
-HEAD_SHARES = (0.4, 0.2, 0.2, 0.2)
+HEAD_SHARES = (0.5, 0.2, 0.2, 0.1)
 """Of H1, H2, H3 and H7."""
 AGREEMENT = float(np.log(0.03))
-SECOND_WITNESS = 0.5
+SECOND_WITNESS = 0.6
 """How much of the second head's evidence, beyond mere agreement, adds to the first's; both see the same queries."""
 MIN_EFFECT = 0.04
 OVERWHELMING_EFFECT = 0.15

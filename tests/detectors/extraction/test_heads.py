@@ -9,8 +9,9 @@ import pytest
 from scipy import stats
 
 from detectors.extraction.baseline import fit_rate, scatter
-from detectors.extraction.heads import BODY, Rate, Spread, beta_binomial_log_sf, t_squared
-from detectors.extraction.verdict import HEAD_SHARES, look_share, share_unlike
+from detectors.extraction.heads import Rate, beta_binomial_log_sf, t_squared, towards
+from detectors.extraction.tails import Tail
+from detectors.extraction.verdict import HEAD_SHARES, share_unlike
 
 
 @pytest.mark.parametrize(("k", "n", "a", "b"), [(1, 10, 0.5, 40.0), (7, 50, 0.6, 59.4), (50, 50, 2.0, 3.0)])
@@ -35,17 +36,36 @@ def test_t_squared_discounts_directions_in_which_honest_clients_differ():
     assert t_squared(y, np.array([10.0, 10.0]), 100) < t_squared(y, np.array([0.01, 0.01]), 100)
 
 
-def test_the_tail_of_t_squared_falls_without_end():
-    one = np.ones(1)
-    spread = Spread(np.zeros(1), np.eye(1), one, np.array([1.0, 1e6]), np.ones(2), 2.0, 0.5, 0.2)
-    values = [spread.log_p(r) for r in (1.0, 2.0, 2.01, 5.0, 50.0, 5_000.0)]
+def test_a_tail_falls_without_end_and_can_be_asked_backwards():
+    tail = Tail.fit(list(np.random.default_rng(1).lognormal(0.0, 0.4, 100)))
+    values = [tail.log_p(v) for v in (0.5 * tail.middle, tail.middle, tail.beyond, 2 * tail.beyond, 200 * tail.beyond)]
     assert values[:2] == [0.0, 0.0]
-    assert values[2] < np.log(BODY) + 1e-9
+    assert values[2] == pytest.approx(np.log(tail.share))
     assert all(a > b for a, b in pairwise(values[1:]))
+    for log_p in (-1.0, -3.0, -9.0):
+        assert tail.log_p(tail.at(log_p)) == pytest.approx(log_p)
 
 
-def test_the_prices_of_all_looks_sum_to_one():
-    assert sum(look_share(k) for k in range(20_000)) == pytest.approx(1.0, abs=1e-3)
+def test_p_values_of_new_honest_clients_are_as_rare_as_they_say():
+    rng = np.random.default_rng(2)
+    tails = [Tail.fit(list(rng.lognormal(0.0, 0.5, 100))) for _ in range(60)]
+    for level in (0.1, 0.01, 0.001):
+        share = np.mean([tail.log_p(v) <= np.log(level) for tail in tails for v in rng.lognormal(0.0, 0.5, 500)])
+        assert share <= 1.3 * level
+
+
+def test_a_sort_of_client_that_was_made_up_widens_the_tail():
+    honest = list(np.random.default_rng(3).lognormal(0.0, 0.3, 100))
+    assert Tail.fit(honest, [30.0] * 50).log_p(30.0) > Tail.fit(honest).log_p(30.0)
+
+
+def test_a_filter_hears_its_own_direction_best():
+    made_up, variance = np.array([[3.0, 0.0], [0.0, 3.0]]), np.array([0.1, 0.4])
+    assert towards(made_up, np.array([2.0, 0.0]), variance) == pytest.approx(2.0 / np.sqrt(0.1))
+    assert towards(made_up, np.array([-2.0, 0.0]), variance) == 0.0
+
+
+def test_the_shares_of_the_heads_sum_to_one():
     assert sum(HEAD_SHARES) == pytest.approx(1.0)
 
 

@@ -13,6 +13,7 @@ from detectors.base import MODEL, Level, Pane, Subject, SubjectType
 from detectors.batch import concatenate
 from detectors.budget import AlarmBudget
 from detectors.extraction.accounts import MAX_ACCOUNTS, Accounts
+from detectors.clients.rings import BYTES
 from detectors.extraction.detector import RING, ExtractionDetector
 from detectors.sketch import Sketch
 
@@ -49,16 +50,17 @@ def test_twenty_queries_a_day_are_found_by_five_hundred_across_restarts(kit, ser
     assert accused["slow"] < 25
 
 
-def test_ring_and_evidence_of_a_client_stay_below_ten_kilobytes(kit, service):
+def test_the_ring_of_a_client_and_its_stored_evidence_stay_below_ten_kilobytes_each(kit, service):
     batch = kit("crowd")(3, 5, 40)
     batch = concatenate([batch] * 3)
     memory = service.detector.new_memory()
     sketch = service.detector.sketch(memory.annotate(batch), np.array([0]))[0]
     judged = service.detector.judge({}, Pane(START, 60.0, len(batch), sketch))
-    ring = RING * 16 * 2
+    ring = RING * BYTES
+    assert ring <= 10_000
     for subject, arrays in judged.evidence.items():
         if subject.type is SubjectType.CLIENT:
-            assert ring + sum(a.nbytes for a in arrays.values()) <= 10_000
+            assert sum(a.nbytes for a in arrays.values()) <= 10_000
     assert memory.nbytes <= 5 * ring
 
 
