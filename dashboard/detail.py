@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dashboard import strange, values
 from dashboard.exposed import (
     Action,
     Exposed,
@@ -21,14 +22,6 @@ from dashboard.exposed import (
     read_habit,
     read_words,
 )
-from dashboard.values import count as _count
-from dashboard.values import figure as _figure
-from dashboard.values import fraction as _fraction
-from dashboard.values import items as _list
-from dashboard.values import mappings as _mappings
-from dashboard.values import number as _number
-from dashboard.values import text as _text
-from dashboard.values import whole as _whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,35 +128,6 @@ class Confusion:
 
 
 @dataclass(frozen=True, slots=True)
-class StrangeEvent:
-    """One event that an alert names; ``modelled``: its p-value lies beyond what held-out events can say."""
-
-    event_id: str
-    client: str
-    score: float | None
-    p_value: float | None
-    modelled: bool
-    because: str
-    columns: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """Something that a share of the strange events, or of all, has in common."""
-
-    words: str
-    n: int
-    share: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class StrangeClient:
-    client: str
-    n: int
-    n_strange: int
-
-
-@dataclass(frozen=True, slots=True)
 class Head:
     """One way of looking at a client, and how strongly it speaks against an honest one."""
 
@@ -205,14 +169,14 @@ class Detail:
     metrics: tuple[Metric, ...] = ()
     confusion: Confusion | None = None
     comparisons: tuple[Comparison, ...] = ()
-    clients: tuple[StrangeClient, ...] = ()
-    strangest: tuple[StrangeEvent, ...] = ()
+    clients: tuple[strange.StrangeClient, ...] = ()
+    strangest: tuple[strange.StrangeEvent, ...] = ()
     n_one_by_one: int | None = None
     false_discovery_rate: float | None = None
-    strange_columns: tuple[Share, ...] = ()
-    because: tuple[Share, ...] = ()
-    strange_segments: tuple[StrangeClient, ...] = ()
-    inputs_missing: tuple[Share, ...] = ()
+    strange_columns: tuple[strange.Share, ...] = ()
+    because: tuple[strange.Share, ...] = ()
+    strange_segments: tuple[strange.StrangeClient, ...] = ()
+    inputs_missing: tuple[strange.Share, ...] = ()
     heads: tuple[Head, ...] = ()
     coordinates: tuple[Coordinate, ...] = ()
     exposure: Exposure | None = None
@@ -230,68 +194,75 @@ class Detail:
 def read_detail(raw: Mapping[str, Any]) -> Detail:
     """Never raises; at most 50 items of any list are kept."""
     return Detail(
-        n_events=_whole(raw.get("n_events")),
-        n_strange=_whole(raw.get("n_strange")),
-        share_strange=_number(raw.get("share_strange")),
-        expected_share=_number(raw.get("expected_share")),
-        n_queries=_whole(raw.get("n_queries")),
-        n_columns=_whole(raw.get("n_columns")),
-        columns=tuple(_column(item) for item in _mappings(raw.get("columns"))),
+        n_events=values.whole(raw.get("n_events")),
+        n_strange=values.whole(raw.get("n_strange")),
+        share_strange=values.number(raw.get("share_strange")),
+        expected_share=values.number(raw.get("expected_share")),
+        n_queries=values.whole(raw.get("n_queries")),
+        n_columns=values.whole(raw.get("n_columns")),
+        columns=tuple(_column(item) for item in values.mappings(raw.get("columns"))),
         cohort=_cohort(raw.get("cohort")),
-        segments=tuple(_segment(item) for item in _mappings(raw.get("segments"))),
+        segments=tuple(_segment(item) for item in values.mappings(raw.get("segments"))),
         pairs=tuple(
             Pair(
-                _text(item.get("a")), _text(item.get("b")), _number(item.get("reference")), _number(item.get("current"))
+                values.text(item.get("a")),
+                values.text(item.get("b")),
+                values.number(item.get("reference")),
+                values.number(item.get("current")),
             )
-            for item in _mappings(raw.get("pairs"))
+            for item in values.mappings(raw.get("pairs"))
         ),
-        checks=tuple(_check(item) for item in _mappings(raw.get("checks"))),
-        metrics=tuple(_metric(item) for item in _mappings(raw.get("metrics"))),
+        checks=tuple(_check(item) for item in values.mappings(raw.get("checks"))),
+        metrics=tuple(_metric(item) for item in values.mappings(raw.get("metrics"))),
         confusion=_confusion(raw.get("confusion")),
         comparisons=tuple(_comparisons(raw)),
-        clients=_senders(raw.get("clients"), "client"),
-        strangest=tuple(_event(item) for item in _mappings(raw.get("strangest"))),
-        n_one_by_one=_whole(raw.get("n_one_by_one")),
-        false_discovery_rate=_fraction(raw.get("false_discovery_rate")),
-        strange_columns=_shares(raw.get("strange_columns"), "words", "n_strange"),
-        because=_shares(raw.get("because"), "words", "n_strange"),
-        strange_segments=_senders(raw.get("strange_segments"), "segment"),
-        inputs_missing=_shares(raw.get("inputs_missing"), "input", "n"),
-        heads=tuple(_head(item) for item in _mappings(raw.get("heads"))),
+        clients=strange.senders(raw.get("clients"), "client"),
+        strangest=tuple(strange.event(item) for item in values.mappings(raw.get("strangest"))),
+        n_one_by_one=values.whole(raw.get("n_one_by_one")),
+        false_discovery_rate=values.fraction(raw.get("false_discovery_rate")),
+        strange_columns=strange.shares(raw.get("strange_columns"), "words", "n_strange"),
+        because=strange.shares(raw.get("because"), "words", "n_strange"),
+        strange_segments=strange.senders(raw.get("strange_segments"), "segment"),
+        inputs_missing=strange.shares(raw.get("inputs_missing"), "input", "n"),
+        heads=tuple(_head(item) for item in values.mappings(raw.get("heads"))),
         coordinates=tuple(
-            Coordinate(_text(item.get("words")), _number(item.get("client")), _number(item.get("peers")))
-            for item in _mappings(raw.get("coordinates"))
+            Coordinate(
+                values.text(item.get("words")), values.number(item.get("client")), values.number(item.get("peers"))
+            )
+            for item in values.mappings(raw.get("coordinates"))
         ),
         exposure=read_exposure(raw.get("exposure")),
-        exposures=tuple(read_exposed(item) for item in _mappings(raw.get("exposures"))),
+        exposures=tuple(read_exposed(item) for item in values.mappings(raw.get("exposures"))),
         coverage=read_words(raw.get("coverage")),
-        tempo=tuple(read_habit(item) for item in _mappings(raw.get("tempo"))),
-        actions=tuple(read_action(item) for item in _mappings(raw.get("actions"))),
+        tempo=tuple(read_habit(item) for item in values.mappings(raw.get("tempo"))),
+        actions=tuple(read_action(item) for item in values.mappings(raw.get("actions"))),
         techniques=tuple(
-            Technique(_text(item.get("id")), _text(item.get("name")), _text(item.get("source")))
-            for item in _mappings(raw.get("techniques"))
+            Technique(values.text(item.get("id")), values.text(item.get("name")), values.text(item.get("source")))
+            for item in values.mappings(raw.get("techniques"))
         ),
-        benign_explanations=tuple(_text(item) for item in _list(raw.get("benign_explanations"))),
-        atlas_release=_text(raw.get("atlas_release")),
-        family=_text(raw.get("family")),
-        calibration=_text(raw.get("calibration")),
+        benign_explanations=tuple(values.text(item) for item in values.items(raw.get("benign_explanations"))),
+        atlas_release=values.text(raw.get("atlas_release")),
+        family=values.text(raw.get("family")),
+        calibration=values.text(raw.get("calibration")),
     )
 
 
 def _column(item: Mapping[str, Any]) -> Column:
     return Column(
-        name=_text(item.get("name")),
-        role=_text(item.get("role")),
-        effect=_number(item.get("effect")),
-        effect_unit=_text(item.get("effect_unit")),
-        psi=_number(item.get("psi")),
-        js=_number(item.get("js")),
-        wasserstein_sd=_number(item.get("wasserstein_sd")),
-        share_moved=_number(item.get("share_moved")),
-        evidence_share=_number(item.get("evidence_share")),
-        e_value_log10=_number(item.get("e_value_log10")),
+        name=values.text(item.get("name")),
+        role=values.text(item.get("role")),
+        effect=values.number(item.get("effect")),
+        effect_unit=values.text(item.get("effect_unit")),
+        psi=values.number(item.get("psi")),
+        js=values.number(item.get("js")),
+        wasserstein_sd=values.number(item.get("wasserstein_sd")),
+        share_moved=values.number(item.get("share_moved")),
+        evidence_share=values.number(item.get("evidence_share")),
+        e_value_log10=values.number(item.get("e_value_log10")),
         listed=item["listed"] if isinstance(item.get("listed"), bool) else None,
-        comparison=_comparison(_text(item.get("name")), item.get("labels"), item.get("reference"), item.get("current")),
+        comparison=_comparison(
+            values.text(item.get("name")), item.get("labels"), item.get("reference"), item.get("current")
+        ),
     )
 
 
@@ -299,100 +270,76 @@ def _cohort(value: object) -> Cohort | None:
     if not isinstance(value, Mapping) or not (value.get("id") or value.get("words")):
         return None
     return Cohort(
-        type=_text(value.get("type")),
-        id=_text(value.get("id")),
-        share_of_events=_fraction(value.get("share_of_events")),
-        explains=_fraction(value.get("explains")),
-        words=_text(value.get("words")),
+        type=values.text(value.get("type")),
+        id=values.text(value.get("id")),
+        share_of_events=values.fraction(value.get("share_of_events")),
+        explains=values.fraction(value.get("explains")),
+        words=values.text(value.get("words")),
     )
 
 
 def _pair(item: Mapping[str, Any]) -> Pair:
-    before, now = _number(item.get("reference")), _number(item.get("current"))
-    return Pair(_text(item.get("a")), _text(item.get("b")), before, now)
+    before, now = values.number(item.get("reference")), values.number(item.get("current"))
+    return Pair(values.text(item.get("a")), values.text(item.get("b")), before, now)
 
 
 def _segment(item: Mapping[str, Any]) -> Segment:
     return Segment(
-        name=_text(item.get("segment")),
-        n_events=_count(item.get("n_events")),
-        log10_evidence=_number(item.get("log10_evidence")),
-        words=_text(item.get("words")),
+        name=values.text(item.get("segment")),
+        n_events=values.count(item.get("n_events")),
+        log10_evidence=values.number(item.get("log10_evidence")),
+        words=values.text(item.get("words")),
     )
 
 
 def _check(item: Mapping[str, Any]) -> Check:
     return Check(
-        name=_text(item.get("name")),
-        words=_text(item.get("words")),
-        expected=_figure(item.get("expected")),
-        current=_figure(item.get("current")),
-        unit=_text(item.get("unit")),
-        evidence_share=_fraction(item.get("evidence_share")),
+        name=values.text(item.get("name")),
+        words=values.text(item.get("words")),
+        expected=values.figure(item.get("expected")),
+        current=values.figure(item.get("current")),
+        unit=values.text(item.get("unit")),
+        evidence_share=values.fraction(item.get("evidence_share")),
     )
 
 
 def _metric(item: Mapping[str, Any]) -> Metric:
     return Metric(
-        name=_text(item.get("name")),
-        reference=_number(item.get("reference")),
+        name=values.text(item.get("name")),
+        reference=values.number(item.get("reference")),
         estimated=_interval(item, "estimated"),
         measured=_interval(item, "measured"),
-        n_labels=_count(item.get("n_labels")),
+        n_labels=values.count(item.get("n_labels")),
     )
 
 
 def _interval(item: Mapping[str, Any], name: str) -> Interval | None:
-    value = _number(item.get(name))
+    value = values.number(item.get(name))
     if value is None:
         return None
-    low, high = _number(item.get(f"{name}_low")), _number(item.get(f"{name}_high"))
+    low, high = values.number(item.get(f"{name}_low")), values.number(item.get(f"{name}_high"))
     return Interval(value, min(value, value if low is None else low), max(value, value if high is None else high))
 
 
 def _confusion(value: object) -> Confusion | None:
     if not isinstance(value, Mapping):
         return None
-    labels = tuple(_text(item) for item in _list(value.get("labels")))
-    counts = tuple(tuple(_number(cell) or 0.0 for cell in _list(row)) for row in _list(value.get("counts")))
+    labels = tuple(values.text(item) for item in values.items(value.get("labels")))
+    counts = tuple(
+        tuple(values.number(cell) or 0.0 for cell in values.items(row)) for row in values.items(value.get("counts"))
+    )
     square = {len(counts), *map(len, counts)} == {len(labels)}
     if not labels or not square or any(cell < 0 for row in counts for cell in row):
         return None
     return Confusion(labels, counts)
 
 
-def _senders(value: object, who: str) -> tuple[StrangeClient, ...]:
-    return tuple(
-        StrangeClient(_text(item.get(who)), _whole(item.get("n")) or 0, _whole(item.get("n_strange")) or 0)
-        for item in _mappings(value)
-    )
-
-
-def _shares(value: object, words: str, n: str) -> tuple[Share, ...]:
-    return tuple(
-        Share(_text(item.get(words)), _whole(item.get(n)) or 0, _fraction(item.get("share")))
-        for item in _mappings(value)
-    )
-
-
-def _event(item: Mapping[str, Any]) -> StrangeEvent:
-    return StrangeEvent(
-        event_id=_text(item.get("event_id")),
-        client=_text(item.get("client_id")),
-        score=_number(item.get("score")),
-        p_value=_number(item.get("p_value")),
-        modelled=item.get("p_from") == "tail model",
-        because=_text(item.get("because")),
-        columns=tuple((_text(part.get("name")), _text(part.get("words"))) for part in _mappings(item.get("columns"))),
-    )
-
-
 def _head(item: Mapping[str, Any]) -> Head:
     return Head(
-        title=_text(item.get("title") or item.get("name")),
-        words=_text(item.get("words")),
-        p_value=_number(item.get("p_value")),
-        log10_evidence=_number(item.get("log10_evidence")),
+        title=values.text(item.get("title") or item.get("name")),
+        words=values.text(item.get("words")),
+        p_value=values.number(item.get("p_value")),
+        log10_evidence=values.number(item.get("log10_evidence")),
     )
 
 
@@ -407,17 +354,19 @@ def _comparisons(raw: Mapping[str, Any]) -> Iterator[Comparison]:
         shares = _comparison("Classes asked for", classes.get("labels"), classes.get("peers"), classes.get("client"))
         if shares:
             yield shares
-    for item in _mappings(raw.get("histograms")):
-        picture = _comparison(_text(item.get("title")), item.get("labels"), item.get("reference"), item.get("current"))
+    for item in values.mappings(raw.get("histograms")):
+        picture = _comparison(
+            values.text(item.get("title")), item.get("labels"), item.get("reference"), item.get("current")
+        )
         if picture:
             yield picture
 
 
 def _comparison(title: str, labels: object, reference: object, current: object) -> Comparison | None:
-    names = tuple(_text(item) for item in _list(labels, 200))
+    names = tuple(values.text(item) for item in values.items(labels, 200))
     before, now = (
-        tuple(_number(item) or 0.0 for item in _list(reference, 200)),
-        tuple(_number(item) or 0.0 for item in _list(current, 200)),
+        tuple(values.number(item) or 0.0 for item in values.items(reference, 200)),
+        tuple(values.number(item) or 0.0 for item in values.items(current, 200)),
     )
     if not names or len(before) != len(names) or len(now) != len(names):
         return None

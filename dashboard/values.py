@@ -1,4 +1,4 @@
-"""Values out of facts that nobody vouches for: what is missing or of the wrong type is left out; nothing raises."""
+"""Values out of JSON that nobody vouches for: of the type that is asked for, or nothing; never an error."""
 
 from __future__ import annotations
 

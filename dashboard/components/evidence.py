@@ -10,7 +10,8 @@ from dash import html
 
 from dashboard import figures, words
 from dashboard.components import charts, exposure, health, movement, panels
-from dashboard.detail import Comparison, Coordinate, Detail, Head, StrangeClient, StrangeEvent
+from dashboard.detail import Comparison, Coordinate, Detail, Head
+from dashboard.strange import StrangeClient, StrangeEvent
 from dashboard.theme import Scheme
 
 MAX_COLUMNS = 8

@@ -8,7 +8,7 @@ Clients that act together are looked at together (``collusion``).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Self
 
@@ -27,12 +27,12 @@ from detectors.extraction.exposure import Copy
 from detectors.extraction.fitting import fit
 from detectors.extraction.groups import Groups
 from detectors.extraction.identity import By, Identity, Memory
-from detectors.extraction.layout import COUNTS, contributions, unpack, width
+from detectors.extraction.layout import contributions, unpack, width
 from detectors.extraction.looks import Bench, Look, look
 from detectors.extraction.peers import Peers, capped
 from detectors.extraction.pools import Links, link_name, linking_keys, links_of, retention
 from detectors.extraction.recalibration import OPEN_FOR_S, Recent
-from detectors.extraction.standing import Shared, Tally, clients_per_week, led, looks_per_week, under
+from detectors.extraction.standing import Shared, Tally, clients_per_week, events_of, led, looks_per_week, under
 from detectors.extraction.study import EXPOSURE, Dossier, Study
 from detectors.extraction.telling import study_detail, summary_words
 from detectors.extraction.tempo import Tempo
@@ -50,7 +50,6 @@ SHARES = {"clients": 0.6, "pools": 0.2, "groups": 0.2}
 """How the detector's false alarms are divided between clients alone and clients together."""
 RING = 160
 """Recent queries remembered of each client; ring and evidence of a client stay below ten kilobytes."""
-_UNSEEN = COUNTS.index("unseen")
 _LEVELS = (Level.OK, Level.WARNING, Level.ALARM)
 
 
@@ -213,7 +212,7 @@ class ExtractionDetector:
         scene, peers, before = self._enter(evidence, pane, shared)
         today = shared.recent.widened(self.baseline)
         shared = replace(
-            shared, tempo=shared.tempo.after(*_events(pane.sketch.keyed.get(CLIENTS, {}).values()), pane.start)
+            shared, tempo=shared.tempo.after(*events_of(pane.sketch.keyed.get(CLIENTS, {}).values()), pane.start)
         )
         kept, alone, tally, measured = self._judge_clients(pane, scene, peers, before, today, evidence, shared.tempo)
         links = links_of(pane.sketch.keyed, LINK)
@@ -299,7 +298,7 @@ class ExtractionDetector:
             earlier = before[client]
             state = earlier.after(added[client], scene.counted.get(client, nothing), scene.crowd, pane.start)
             dossier = Dossier.load(evidence.get(self.identity.state(client)), self.study.width)
-            dossier = dossier.after(studied.get(client), *_events([added[client]]), pane.start)
+            dossier = dossier.after(studied.get(client), *events_of([added[client]]), pane.start)
             seen: Look | None = None
             if state.total_due or state.block_due:
                 dossier, copy = self.study.looked(dossier, scene.end)
@@ -394,12 +393,6 @@ class ExtractionDetector:
             "widened_by": dict(zip(("H1", "H2", "H3"), recent.factors(self.baseline.tails).tolist(), strict=True)),
             "frozen": recent.has_open or shared.groups.is_open(float(shared.accounts.looked_at), OPEN_FOR_S),
         }
-
-
-def _events(sums: Iterable[IntArray]) -> tuple[int, int]:
-    """Events and unseen events of these clients' sums."""
-    pairs = [(int(v[0]), int(v[_UNSEEN])) for v in sums]
-    return sum(n for n, _ in pairs), sum(u for _, u in pairs)
 
 
 def _limit(alpha: float) -> float:

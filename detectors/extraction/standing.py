@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -10,16 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.base import Arrays
-from detectors.batch import EventBatch
+from detectors.batch import EventBatch, IntArray
 from detectors.budget import WEEK_S
 from detectors.extraction.accounts import LOOK_QUERIES, LOOK_S, Accounts
 from detectors.extraction.clients import DAY_S, ClientState
 from detectors.extraction.groups import Groups
+from detectors.extraction.layout import COUNTS
 from detectors.extraction.looks import Look
 from detectors.extraction.peers import Peers
 from detectors.extraction.recalibration import Recent
 from detectors.extraction.telling import Exposed
 from detectors.extraction.tempo import Tempo
+
+_UNSEEN = COUNTS.index("unseen")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,6 +97,12 @@ class Tally:
             highest=max(self.highest, float(state.evidence) if state.status == 0 else 0.0),
             looked=self.looked + 1,
         )
+
+
+def events_of(sums: Iterable[IntArray]) -> tuple[int, int]:
+    """Events and unseen events of these clients' sums."""
+    pairs = [(int(v[0]), int(v[_UNSEEN])) for v in sums]
+    return sum(n for n, _ in pairs), sum(u for _, u in pairs)
 
 
 def looks_per_week(events_per_week: float, pane_s: float) -> float:

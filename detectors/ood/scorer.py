@@ -27,11 +27,11 @@ from detectors.base import Part, Unfit
 from detectors.batch import EventBatch, FloatArray, IntArray, ObjectArray
 from detectors.ood.base import MIN_ROWS, Component, Learning, Side, Source
 from detectors.ood.calibration import Calibration, two_sided
+from detectors.ood.crossfit import FEW, check_head, cross_fit, layout
 from detectors.ood.encoding import Vocabulary
 from detectors.ood.features import ColumnBlame, FeatureSource
-from detectors.ood.folds import assign_folds
 from detectors.ood.head import Head
-from detectors.ood.inputs import Inputs, of_width, predicted_classes, usual_width
+from detectors.ood.inputs import Inputs, predicted_classes
 from detectors.ood.sources import SOURCES
 from detectors.schema import Schema
 
@@ -41,7 +41,6 @@ MIN_PATTERN = 50
 MAX_CALIBRATIONS = 256
 MIN_CLASS = 200
 """Held-out rows that a predicted class needs for a calibration of its own; the others share one."""
-FEW = 2_000
 CHUNK = 8_192
 BELOW = 1e-3
 LAG = 0.35
@@ -164,8 +163,8 @@ class OodScorer:
         vocabulary = Vocabulary.learn(reference, schema)
         inputs = Inputs.read_reference(reference, vocabulary)
         if head is not None:
-            _check_head(head, inputs)
-        sources, raw = _cross_fit(inputs, Learning(rng, head))
+            check_head(head, inputs)
+        sources, raw = cross_fit(inputs, Learning(rng, head))
         if not sources:
             return Unfit(
                 f"fewer than {MIN_ROWS} reference events log features, an embedding, logits or probabilities: "
@@ -189,7 +188,7 @@ class OodScorer:
             own = {key[cut:]: value for key, value in part.arrays.items() if key.startswith(name + "/")}
             sources.append(by_name[name].from_arrays(own))
         ranked = []
-        for i, (at, component) in enumerate(_layout(sources)):
+        for i, (at, component) in enumerate(layout(sources)):
             up = Calibration.from_array(part.arrays[f"calibration/{i}/up"])
             down = part.arrays.get(f"calibration/{i}/down")
             ranked.append(_Ranked(at, component, up, None if down is None else Calibration.from_array(down)))
@@ -337,27 +336,6 @@ class OodScorer:
         return Part(arrays, facts)
 
 
-def _layout(sources: Sequence[Source]) -> list[tuple[int, Component]]:
-    return [(at, component) for at, source in enumerate(sources) for component in source.components()]
-
-
-def _kinds(inputs: Inputs) -> tuple[type[Source], ...]:
-    """Every source worth learning: probabilities only where logits do not already say it all."""
-    if inputs.logits is None or float(np.isnan(inputs.logits[:, 0]).mean()) > 0.1:
-        return SOURCES
-    return tuple(kind for kind in SOURCES if kind.name != "probabilities")
-
-
-def _check_head(head: Head, inputs: Inputs) -> None:
-    width = 0 if inputs.embedding is None else usual_width(inputs.embedding)
-    vectors, good = of_width(inputs.embedding, width, len(inputs))
-    if not good.any():
-        raise ValueError("the reference logs no embedding for the head to work on")
-    logits, known = of_width(inputs.logits, 0 if inputs.logits is None else usual_width(inputs.logits), len(inputs))
-    both = good & known
-    head.check(vectors[both if both.any() else good], logits[both] if both.any() and logits.shape[1] else None)
-
-
 def _frequent(classes: ObjectArray) -> tuple[str, ...]:
     names, counts = np.unique(classes.astype(str), return_counts=True)
     return tuple(str(name) for name, count in zip(names, counts, strict=True) if name and count >= MIN_CLASS)
@@ -369,37 +347,9 @@ def _positions(classes: ObjectArray, names: Sequence[str]) -> IntArray:
     return np.array([position.get(name, -1) for name in classes.tolist()], dtype=np.int64)
 
 
-def _cross_fit(inputs: Inputs, learning: Learning) -> tuple[tuple[Source, ...], FloatArray]:
-    """Sources, and scores (n, c) of every reference row by sources that did not learn from it.
-
-    The sources kept are those of the first fold: they know as many rows as the ones that scored the held-out rows, so
-    a new event's scores come from the same distribution. Sources that knew every row would place it a little nearer.
-    """
-    k = 10 if len(inputs) < FEW else 5
-    fold = assign_folds(inputs, k, learning.rng)
-    kept = _learn(_kinds(inputs), inputs.take(fold != 0), learning)
-    raw = np.full((len(inputs), len(_layout(kept))), np.nan)
-    for held in range(k):
-        own = np.flatnonzero(fold == held)
-        rest = inputs.take(fold != held)
-        at = 0
-        for source in kept:
-            learned = source if held == 0 else type(source).learn(rest, learning)
-            columns = slice(at, at + len(source.components()))
-            if learned is not None and own.size and learned.components() == source.components():
-                raw[own, columns] = learned.scores(inputs.take(own))
-            at = columns.stop
-    return kept, raw
-
-
-def _learn(kinds: Sequence[type[Source]], inputs: Inputs, learning: Learning) -> tuple[Source, ...]:
-    learned = [kind.learn(inputs, learning) for kind in kinds]
-    return tuple(source for source in learned if source is not None)
-
-
 def _rank(sources: Sequence[Source], raw: FloatArray) -> tuple[_Ranked, ...]:
     return tuple(
-        _Ranked.learn(at, component, raw[~np.isnan(raw[:, i]), i]) for i, (at, component) in enumerate(_layout(sources))
+        _Ranked.learn(at, component, raw[~np.isnan(raw[:, i]), i]) for i, (at, component) in enumerate(layout(sources))
     )
 
 
@@ -410,7 +360,7 @@ def _held_out_surprises(sources: Sequence[Source], raw: FloatArray) -> FloatArra
     out = np.full(raw.shape, np.nan)
     for held in range(k):
         own = fold == held
-        for i, (at, component) in enumerate(_layout(sources)):
+        for i, (at, component) in enumerate(layout(sources)):
             known = raw[~own & ~np.isnan(raw[:, i]), i]
             if len(known) >= 2:
                 out[own, i] = _Ranked.learn(at, component, known).surprises(raw[own, i])

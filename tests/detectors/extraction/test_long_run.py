@@ -12,8 +12,9 @@ from detectors.arrays import pack_arrays, unpack_arrays
 from detectors.base import MODEL, Level, Pane, Subject, SubjectType
 from detectors.batch import concatenate
 from detectors.budget import AlarmBudget
+from detectors.clients.rings import PROJECTED
+from detectors.clients.walks import NOTE
 from detectors.extraction.accounts import MAX_ACCOUNTS, Accounts
-from detectors.clients.rings import BYTES
 from detectors.extraction.detector import RING, ExtractionDetector
 from detectors.sketch import Sketch
 
@@ -56,7 +57,7 @@ def test_the_ring_of_a_client_and_its_stored_evidence_stay_below_ten_kilobytes_e
     memory = service.detector.new_memory()
     sketch = service.detector.sketch(memory.annotate(batch), np.array([0]))[0]
     judged = service.detector.judge({}, Pane(START, 60.0, len(batch), sketch))
-    ring = RING * BYTES
+    ring = RING * (2 * PROJECTED + NOTE.itemsize)
     assert ring <= 10_000
     for subject, arrays in judged.evidence.items():
         if subject.type is SubjectType.CLIENT:

@@ -192,7 +192,7 @@ def test_scores_do_not_depend_on_the_forms(vedette, logs: Path, reference: Path,
     vedette("score", logs / "drifting.ndjson.gz", "-r", reference, "-o", tmp_path / "expected")
     tabular = ["score", tmp_path / f"drifting.{form}", "-r", tmp_path / f"ordinary.{form}", "-o", tmp_path / "scores"]
     report = json.loads(vedette(*tabular, "--json").stdout)
-    assert report == {"model": "scorer", "events": 4_000, "rejected": {}}
+    assert (report["model"], report["events"], report["rejected"]) == ("scorer", 4_000, {})
     assert (tmp_path / "scores").read_bytes() == (tmp_path / "expected").read_bytes()
 
 
