@@ -30,7 +30,7 @@ from detectors.extraction.identity import By, Identity, Memory
 from detectors.extraction.layout import contributions, unpack, width
 from detectors.extraction.looks import Bench, Look, look
 from detectors.extraction.peers import Peers, capped
-from detectors.extraction.pools import Links, link_name, linking_keys, links_of, retention
+from detectors.extraction.pools import link_name, linking_keys, links_of, retention
 from detectors.extraction.recalibration import OPEN_FOR_S, Recent
 from detectors.extraction.standing import Shared, Tally, clients_per_week, events_of, led, looks_per_week, under
 from detectors.extraction.study import EXPOSURE, Dossier, Study
@@ -204,7 +204,11 @@ class ExtractionDetector:
     def subjects(self, pane: Pane) -> Sequence[Subject]:
         """The model, every client seen in the pane, and the pools that they are in."""
         clients = [self.identity.state(client) for client in pane.sketch.keyed.get(CLIENTS, {})]
-        return [MODEL, *clients, *(_pool_subject(link) for link in links_of(pane.sketch.keyed, LINK))]
+        return [
+            MODEL,
+            *clients,
+            *(Subject(SubjectType.CLIENT_GROUP, link.id) for link in links_of(pane.sketch.keyed, LINK)),
+        ]
 
     def judge(self, evidence: Mapping[Subject, Arrays], pane: Pane) -> Judgement:
         """Fold the pane into each client's sums, and look at the clients, pools and groups that are due."""
@@ -397,7 +401,3 @@ class ExtractionDetector:
 
 def _limit(alpha: float) -> float:
     return float(-np.log(np.clip(alpha, LEAST_ALPHA, MOST_ALPHA)))
-
-
-def _pool_subject(link: Links) -> Subject:
-    return Subject(SubjectType.CLIENT_GROUP, link.id)
