@@ -13,6 +13,7 @@ from detectors.drift.columns import INNER, N_BINS, CategoryBins, Group, NumericB
 from detectors.drift.urn import Urn, log_rise
 from detectors.evidence import tilt_masses
 
+STEPS = (np.array([0.05, 0.3, 1.1]),) * 2
 COLUMNS = (
     WatchedColumn("size", Group.FEATURE, NumericBins(np.array([0.0, 1.0, 2.0]))),
     WatchedColumn("colour", Group.FEATURE, CategoryBins(("red", "blue"), frozenset())),
@@ -54,7 +55,7 @@ def every_pane(n: int, slots: list[int]) -> list[np.ndarray]:
 def test_every_bet_on_a_numeric_column_has_mean_one_under_the_urn(n: int) -> None:
     """Tilts given the values that are there; rates over everything."""
     counts = reference_counts()
-    bets = BetTable.design(COLUMNS, counts, np.full(2, 50.0), tolerance=0.0)
+    bets = BetTable.design(COLUMNS, counts, STEPS, tolerance=0.0)
     urn, balls = Urn(bets), balls_of(counts)
     mean = np.zeros(len(bets.weight))
     inner = [0, 1, 2, 3]
@@ -70,7 +71,7 @@ def test_every_bet_on_a_numeric_column_has_mean_one_under_the_urn(n: int) -> Non
 @pytest.mark.parametrize("n", [1, 4])
 def test_every_rate_bet_has_mean_one_under_the_urn(n: int) -> None:
     counts = reference_counts()
-    bets = BetTable.design(COLUMNS, counts, np.full(2, 50.0), tolerance=0.0)
+    bets = BetTable.design(COLUMNS, counts, STEPS, tolerance=0.0)
     urn, balls = Urn(bets), balls_of(counts)
     rates = np.flatnonzero((bets.order >= len(bets.tilt_column)) & (bets.column == 1))
     assert len(rates) >= 8
@@ -92,7 +93,7 @@ def test_a_bet_loses_on_every_drift_inside_its_tolerance() -> None:
     """One event, from the urn's own composition tilted by less than the tolerance: the mean ratio is at most one."""
     counts = reference_counts()
     counts[0, 1:3] = [60, 40]
-    bets = BetTable.design(COLUMNS, counts, np.full(2, 50.0), tolerance=0.05)
+    bets = BetTable.design(COLUMNS, counts, STEPS, tolerance=0.05)
     urn, balls = Urn(bets), balls_of(counts)
     inner = balls[0, :INNER] / balls[0, :INNER].sum()
     tilts = [i for i in range(len(bets.weight)) if bets.order[i] < len(bets.tilt_column)]
