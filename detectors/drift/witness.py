@@ -25,6 +25,8 @@ from detectors.batch import FloatArray
 
 STRENGTHS = (0.1, 0.3, 0.8)
 """Tilts beyond the tolerance, in standard deviations of the score."""
+_SURE = 5.0
+"""Standard deviations beyond which nothing is put down to chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,19 @@ def bets(
     if tolerance > 0:
         ratio = ratio - _tilted(standard, moved, pane_n, pool_n, np.array([tolerance]), normal)
     return Bets(np.where(told[:, None], ratio, 0.0).ravel(), moved)
+
+
+def beyond_luck(normal: Normal, change: FloatArray, n: float) -> bool:
+    """Whether a ``change`` (D,) of the mean over ``n`` events is more than two samples of one source ever differ by.
+
+    The squared length of the difference against its mean and standard deviation, both from the reference's rows.
+    """
+    rows = normal.rows.astype(np.float64)
+    gram = rows @ rows.T if len(rows) < rows.shape[1] else rows.T @ rows
+    share = normal.between / max(normal.n, 1.0) + normal.in_time / max(n, 1.0)
+    usual = share * float(np.sum(normal.deviation**2))
+    error = share * float(np.sqrt(2 * np.sum(gram**2))) / len(rows)
+    return bool(float(change @ change) > usual + _SURE * error)
 
 
 def _witnesses(normal: Normal, pool_mean: FloatArray, live: FloatArray, memories: Sequence[Memory]) -> FloatArray:

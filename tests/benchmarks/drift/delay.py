@@ -36,7 +36,7 @@ from tests.benchmarks.drift.watched import Fitted, Pace, Rows, evidence_path, fi
 EVENT_ARL = 640.0
 ONSET = 100
 BY_EVENT = Pace(per_pane=1)
-_OUT_OF_REACH = 1e30
+OUT_OF_REACH = 1e30
 _LOWEST_LOG_LINE = float(np.log(20.0))
 """``AlarmBudget`` puts no line below it."""
 CHANGES = (
@@ -114,7 +114,7 @@ def calibrated(
 ) -> tuple[Ours, Lengths]:
     """Ours at tolerance 0 with its line where its mean run length on ``clean`` is ``wanted`` panes."""
     paths = [
-        evidence_path(Fitted.on(detector, reference, pace).built(_OUT_OF_REACH, 0.0), live, pace)
+        evidence_path(Fitted.on(detector, reference, pace).built(OUT_OF_REACH, 0.0), live, pace)
         for reference, live in clean
     ]
     line, reached = log_line(paths, wanted)

@@ -14,11 +14,14 @@ import numpy as np
 from scipy.spatial.distance import cdist, pdist
 
 from detectors.base import Detector
-from tests.benchmarks.drift.delay import ONSET, calibrated
-from tests.benchmarks.drift.figures import Section
-from tests.benchmarks.drift.peers import Traced, matched
+from detectors.budget import shares_of
+from detectors.drift.joint import JointDrift
+from detectors.drift.marginals import MarginalDrift
+from tests.benchmarks.drift.delay import BY_EVENT, ONSET, OUT_OF_REACH, Ours, calibrated, log_line
+from tests.benchmarks.drift.figures import Lengths, Section
+from tests.benchmarks.drift.peers import Traced, delays_of, matched
 from tests.benchmarks.drift.streams import World
-from tests.benchmarks.drift.watched import Rows
+from tests.benchmarks.drift.watched import Fitted, Rows, evidence_path
 
 COLUMNS, N, ARL, WINDOW = 5, 600, 593.0, 50
 
@@ -87,21 +90,57 @@ def sliding_mmd() -> Traced:
     return Traced(f"sliding MMD ({WINDOW})", mmd_path, strongest=2.0)
 
 
+MODEL = (MarginalDrift, JointDrift)
+"""What watches a model's inputs together, each with its share of the model's budget."""
+
+
+@dataclass(frozen=True)
+class Together:
+    """Several detectors under one budget, as a user sees them: the first of them to alarm tells."""
+
+    detectors: tuple[Ours, ...]
+
+    @classmethod
+    def calibrated(
+        cls, detectors: Sequence[type[Detector]], clean: Sequence[tuple[Rows, Rows]], wanted: float
+    ) -> tuple[Together, Lengths]:
+        """At tolerance 0, with the budget at which the mean run length on ``clean`` is ``wanted`` events."""
+        shares = shares_of([detector.name for detector in detectors])
+        paths = [
+            np.max([_path(detector, *rows) + np.log(shares[detector.name]) for detector in detectors], axis=0)
+            for rows in clean
+        ]
+        line, reached = log_line(paths, wanted)
+        return cls(tuple(Ours(d, float(np.exp(line)) / shares[d.name], 0.0, BY_EVENT) for d in detectors)), reached
+
+    def delays(self, streams: Sequence[tuple[Rows, Rows]], horizon: float) -> Lengths:
+        first = [min(detector.first(*rows) for detector in self.detectors) for rows in streams]
+        return delays_of(np.array(first), ONSET, horizon)
+
+
+def _path(detector: type[Detector], reference: Rows, live: Rows) -> np.ndarray:
+    return evidence_path(Fitted.on(detector, reference, BY_EVENT).built(OUT_OF_REACH, 0.0), live, BY_EVENT)
+
+
 def section(
     detector: type[Detector], changes: Sequence[JointChange], clean_runs: int, runs: int, horizon: int, seed: int
 ) -> Section:
-    """Delays of ``detector`` and of the sliding MMD, both at a mean run length of about 593 events."""
+    """Delays of ``detector``, the sliding MMD, and the model as a whole, at a mean run length of about 593 events."""
     clean = [_stream(seed, None, run, round(3 * ARL)) for run in range(clean_runs)]
     ours, run_length = calibrated(detector, _as_rows(clean), ARL)
     mmd = matched(sliding_mmd(), clean, run_length.mean, steps=30)
     name = f"{COLUMNS} columns, N={N}"
     out = Section({f"mean run length in events, {name}, {detector.name} (B={ours.bound:,.0f})": run_length})
     out.figures[f"mean run length in events, {name}, {mmd.peer.name}"] = mmd.run_length
+    model, model_length = Together.calibrated(MODEL, _as_rows(clean), ARL)
+    out.figures[f"mean run length in events, {name}, model (drift and joint)"] = model_length
     for change in changes:
         streams = [_stream(seed, change, run, ONSET + horizon) for run in range(runs)]
         delay = ours.delays(_as_rows(streams), ONSET, horizon)
         out.figures[f"delay in events, {name}, {change.name}, {detector.name}"] = delay
         out.figures[f"delay in events, {name}, {change.name}, {mmd.peer.name}"] = mmd.delays(streams, ONSET, horizon)
+        whole = model.delays(_as_rows(streams), horizon)
+        out.figures[f"delay in events, {name}, {change.name}, model (drift and joint)"] = whole
         lower = delay.mean - 1.96 * delay.error
         out.at_most(f"delay in events, {name}, {change.name}, lower 95 % limit", lower, change.target)
     return out

@@ -112,6 +112,15 @@ def test_a_lasting_change_keeps_alarming() -> None:
     assert sum(reading.level is Level.ALARM for reading in readings) >= 4
 
 
+def test_a_drift_alarms_to_its_end_and_2_000_events_later_all_is_calm() -> None:
+    """Ten times as long as the reference: whatever joins the pool is learned by then."""
+    rng = np.random.default_rng(11)
+    detector = fitted(people(rng, 2_000, 0.6))
+    (during, after), _ = judged(detector, people(rng, 20_000, 0.0), people(rng, 10_000, 0.6))
+    assert any(reading.level is Level.ALARM for reading in during[-40:])
+    assert not any(reading.level is Level.ALARM for reading in after[80:])
+
+
 @pytest.mark.parametrize("pane_n", [1, 20])
 @pytest.mark.parametrize("tolerance", [0.0, 0.1])
 def test_a_bet_earns_no_more_than_one_on_average_while_nothing_changes(pane_n: int, tolerance: float) -> None:
