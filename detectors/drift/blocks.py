@@ -18,8 +18,10 @@ from detectors.drift.witness import Memory, Normal
 from detectors.evidence import overdispersion
 from detectors.seasons import Seasons, find_seasons
 
-WAVE_MEMORIES = (Memory(40.0), Memory(250.0))
-MOMENT_MEMORIES = (Memory(40.0), Memory(250.0, cut=2.0))
+HALF_LIVES = (25.0, 250.0)
+"""Events after which the past counts half: for large changes, and for slight ones."""
+_CUT_OF_PRODUCTS = 2.0
+"""Standard errors by which the long memory of products has them stand out: they are many, and few of them change."""
 N_WAVES = 128
 _MAX_ROWS = 1_000
 _MIN_ROWS = 250
@@ -54,7 +56,19 @@ class Block:
 
     @property
     def memories(self) -> tuple[Memory, ...]:
-        return WAVE_MEMORIES if isinstance(self.features, Waves) else MOMENT_MEMORIES
+        """One short and one long memory: of all waves, or of means, squares and products each by itself.
+
+        A change of one kind is learned sooner where the chance of the others does not cover it.
+        """
+        short, long = HALF_LIVES
+        if isinstance(self.features, Waves):
+            return Memory(short), Memory(long)
+        cuts = (0.0, 0.0, _CUT_OF_PRODUCTS)
+        return tuple(
+            memory
+            for part, cut in zip(self.features.parts, cuts, strict=False)
+            for memory in (Memory(short, part=part), Memory(long, cut, part))
+        )
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
         arrays: dict[str, NDArray[np.generic]] = {

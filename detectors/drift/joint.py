@@ -22,7 +22,7 @@ from scipy.special import erfinv
 from detectors.base import MODEL, Arrays, Judgement, Kind, Level, Pane, Part, Reading, Subject, Unfit
 from detectors.batch import EventBatch, IntArray
 from detectors.budget import AlarmBudget
-from detectors.drift.blocks import Block, fit_source
+from detectors.drift.blocks import HALF_LIVES, Block, fit_source
 from detectors.drift.moments import Comparison, Moments
 from detectors.drift.values import joint_rows, joint_sources
 from detectors.drift.witness import STRENGTHS, bets, beyond_luck
@@ -139,7 +139,7 @@ class JointDrift:
             strata, width, memories = len(block.normals), 1 + block.features.width, len(block.memories)
             state[f"{block.name}.pool"] = np.zeros((strata, width), dtype=np.int64)
             state[f"{block.name}.run"] = np.zeros((strata, width), dtype=np.int64)
-            state[f"{block.name}.live"] = np.zeros((strata, memories, width))
+            state[f"{block.name}.live"] = np.zeros((strata, len(HALF_LIVES), width))
             state[f"{block.name}.moved"] = np.zeros(memories)
             for evidence in ("log_evidence", "doubt"):
                 state[f"{block.name}.{evidence}"] = np.full(memories * len(STRENGTHS), NO_EVIDENCE)
@@ -155,8 +155,10 @@ class JointDrift:
         n, sums = float(added[0]), added[1:] / block.unit
         pool_n = normal.n + float(own[0])
         pool_mean = (normal.n * normal.mean + own[1:] / block.unit) / pool_n
-        earned = bets(normal, pool_n, pool_mean, live[stratum], block.memories, n, sums, self.tolerance)
-        decay = np.array([0.5 ** (n / memory.half_life) for memory in block.memories])
+        memories = block.memories
+        recalled = live[stratum][[HALF_LIVES.index(memory.half_life) for memory in memories]]
+        earned = bets(normal, pool_n, pool_mean, recalled, memories, n, sums, self.tolerance)
+        decay = 0.5 ** (n / np.array(HALF_LIVES))
         live[stratum] = live[stratum] * decay[:, None] + np.append(n, sums)
         pool[stratum] += added
         run[stratum] += added

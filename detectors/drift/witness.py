@@ -21,7 +21,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.batch import FloatArray
+from detectors.batch import FloatArray, IntArray
 
 STRENGTHS = (0.1, 0.3, 0.8)
 """Tilts beyond the tolerance, in standard deviations of the score."""
@@ -29,12 +29,19 @@ _SURE = 5.0
 """Standard deviations beyond which nothing is put down to chance."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Memory:
-    """How the live mean forgets: its half-life in events, and how many standard errors a feature must stand out."""
+    """What a witness is made of.
+
+    Attributes:
+        half_life: of the live mean, in events.
+        cut: how many standard errors a feature must stand out.
+        part: positions of the features that it looks at; None for all.
+    """
 
     half_life: float
     cut: float = 0.0
+    part: IntArray | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,7 +125,7 @@ def beyond_luck(normal: Normal, change: FloatArray, n: float) -> bool:
 
 
 def _witnesses(normal: Normal, pool_mean: FloatArray, live: FloatArray, memories: Sequence[Memory]) -> FloatArray:
-    """(memories, D) change of the mean as each memory sees it; 0 where it does not stand out enough."""
+    """(memories, D) change of the mean as each memory sees it; 0 where it does not look or too little stands out."""
     count = live[:, 0]
     seen = count > 0
     witness = np.where(seen[:, None], live[:, 1:] / np.where(seen, count, 1.0)[:, None] - pool_mean, 0.0)
@@ -126,6 +133,10 @@ def _witnesses(normal: Normal, pool_mean: FloatArray, live: FloatArray, memories
         if memory.cut > 0 and seen[i]:
             error = memory.cut * normal.deviation / np.sqrt(count[i] / normal.in_time)
             witness[i] = np.sign(witness[i]) * np.maximum(np.abs(witness[i]) - error, 0.0)
+        if memory.part is not None:
+            kept = witness[i, memory.part]
+            witness[i] = 0.0
+            witness[i, memory.part] = kept
     return np.asarray(witness)
 
 
