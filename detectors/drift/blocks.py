@@ -18,7 +18,7 @@ from detectors.drift.witness import Memory, Normal
 from detectors.evidence import overdispersion
 from detectors.seasons import Seasons, find_seasons
 
-HALF_LIVES = (25.0, 250.0)
+HALF_LIVES = (16.0, 250.0)
 """Events after which the past counts half: for large changes, and for slight ones."""
 _CUT_OF_PRODUCTS = 2.0
 """Standard errors by which the long memory of products has them stand out: they are many, and few of them change."""

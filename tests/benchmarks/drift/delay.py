@@ -72,7 +72,8 @@ class Effort:
 
 
 QUICK = Effort(clean_runs=40, clean_lengths=2.0, runs=40, horizon=400)
-FULL = Effort(clean_runs=100, clean_lengths=3.0, runs=100, horizon=800)
+FULL = Effort(clean_runs=100, clean_lengths=3.0, runs=200, horizon=800)
+HALF = Effort(clean_runs=60, clean_lengths=3.0, runs=80, horizon=800)
 
 
 def log_line(paths: Sequence[np.ndarray], wanted: float) -> tuple[float, Lengths]:
