@@ -7,7 +7,7 @@ length of 593 events is the trial's.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from detectors.base import Detector
 from detectors.budget import shares_of
 from detectors.drift.joint import JointDrift
 from detectors.drift.marginals import MarginalDrift
-from tests.benchmarks.drift.delay import BY_EVENT, ONSET, OUT_OF_REACH, Ours, calibrated, log_line
+from tests.benchmarks.drift.delay import BY_EVENT, ONSET, OUT_OF_REACH, Ours, log_line
 from tests.benchmarks.drift.figures import Lengths, Section
 from tests.benchmarks.drift.peers import Traced, delays_of, matched
 from tests.benchmarks.drift.streams import World
@@ -101,17 +101,12 @@ class Together:
     detectors: tuple[Ours, ...]
 
     @classmethod
-    def calibrated(
-        cls, detectors: Sequence[type[Detector]], clean: Sequence[tuple[Rows, Rows]], wanted: float
-    ) -> tuple[Together, Lengths]:
-        """At tolerance 0, with the budget at which the mean run length on ``clean`` is ``wanted`` events."""
-        shares = shares_of([detector.name for detector in detectors])
-        paths = [
-            np.max([_path(detector, *rows) + np.log(shares[detector.name]) for detector in detectors], axis=0)
-            for rows in clean
-        ]
-        line, reached = log_line(paths, wanted)
-        return cls(tuple(Ours(d, float(np.exp(line)) / shares[d.name], 0.0, BY_EVENT) for d in detectors)), reached
+    def calibrated(cls, paths: Mapping[type[Detector], list[np.ndarray]], wanted: float) -> tuple[Together, Lengths]:
+        """At tolerance 0, with the budget at which the mean run length is ``wanted``; ``paths``: clean log evidence."""
+        shares = shares_of([detector.name for detector in paths])
+        weighted = [[path + np.log(shares[detector.name]) for path in own] for detector, own in paths.items()]
+        line, reached = log_line([np.max(both, axis=0) for both in zip(*weighted, strict=True)], wanted)
+        return cls(tuple(Ours(d, float(np.exp(line)) / shares[d.name], 0.0, BY_EVENT) for d in paths)), reached
 
     def delays(self, streams: Sequence[tuple[Rows, Rows]], horizon: float) -> Lengths:
         first = [min(detector.first(*rows) for detector in self.detectors) for rows in streams]
@@ -127,12 +122,14 @@ def section(
 ) -> Section:
     """Delays of ``detector``, the sliding MMD, and the model as a whole, at a mean run length of about 593 events."""
     clean = [_stream(seed, None, run, round(3 * ARL)) for run in range(clean_runs)]
-    ours, run_length = calibrated(detector, _as_rows(clean), ARL)
+    paths = {d: [_path(d, *rows) for rows in _as_rows(clean)] for d in dict.fromkeys((*MODEL, detector))}
+    line, run_length = log_line(paths[detector], ARL)
+    ours = Ours(detector, float(np.exp(line)), 0.0, BY_EVENT)
     mmd = matched(sliding_mmd(), clean, run_length.mean, steps=30)
     name = f"{COLUMNS} columns, N={N}"
     out = Section({f"mean run length in events, {name}, {detector.name} (B={ours.bound:,.0f})": run_length})
     out.figures[f"mean run length in events, {name}, {mmd.peer.name}"] = mmd.run_length
-    model, model_length = Together.calibrated(MODEL, _as_rows(clean), ARL)
+    model, model_length = Together.calibrated({d: paths[d] for d in MODEL}, ARL)
     out.figures[f"mean run length in events, {name}, model (drift and joint)"] = model_length
     for change in changes:
         streams = [_stream(seed, change, run, ONSET + horizon) for run in range(runs)]
