@@ -12,7 +12,7 @@ from detectors.base import MODEL, Arrays, Level, Pane, Part, Reading, Unfit
 from detectors.batch import EventBatch
 from detectors.budget import WEEK_S, AlarmBudget
 from detectors.drift.joint import JointDrift
-from detectors.drift.moments import Moments
+from detectors.drift.moments import MOMENT_ONE, Moments
 from detectors.drift.waves import WAVE_ONE, Grid, Waves
 from detectors.drift.witness import STRENGTHS, Memory, Normal, bets
 from detectors.schema import infer_schema
@@ -157,6 +157,29 @@ def test_a_finite_reference_does_not_make_a_bet_profitable() -> None:
     mean = np.exp(np.array(earned)).mean(axis=0)
     error = np.exp(np.array(earned)).std(axis=0) / np.sqrt(len(earned))
     assert np.all(mean <= 1.0 + 3 * error)
+
+
+def test_means_squares_and_products_are_told_apart() -> None:
+    means, squares, products = Moments(3, paired=True).parts
+    rows = np.array([[1.0, 2.0, 3.0]], dtype=np.float32) * 8
+    moments = Moments(3, paired=True).of(rows)[0] / MOMENT_ONE * 16
+    assert moments[means].tolist() == [4, 8, 12]
+    assert moments[squares].tolist() == [1, 4, 9]
+    assert moments[products].tolist() == [2, 3, 6]
+    assert [part.tolist() for part in Moments(3, paired=False).parts] == [[0, 1, 2]]
+
+
+def test_a_witness_bets_on_nothing_but_its_part() -> None:
+    rng = np.random.default_rng(12)
+    normal = Normal.of(1e6, np.zeros(2), rng.normal(size=(500, 2)).astype(np.float32), 1.0, 1.0)
+    live = np.array([[50.0, 40.0, 0.0]])
+    first, other = (
+        bets(normal, 1e6, np.zeros(2), live, [Memory(50.0, part=np.array([i]))], 10.0, np.array([8.0, 8.0]), 0.0)
+        for i in (0, 1)
+    )
+    assert first.log_ratio.max() > 1.0
+    assert first.moved[0] == pytest.approx(8.0, rel=0.1)
+    assert not other.log_ratio.any(), "the second feature has not moved so far"
 
 
 def test_sums_of_waves_and_moments_are_exact_however_rows_are_cut() -> None:

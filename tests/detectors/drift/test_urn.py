@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.special import gammaln
 
-from detectors.drift.bets import BetTable, tolerated_tilts
+from detectors.drift.bets import N_TILTS, BetTable, tilt_steps, tolerated_tilts
 from detectors.drift.columns import INNER, N_BINS, CategoryBins, Group, NumericBins, WatchedColumn
 from detectors.drift.urn import Urn, log_rise
 from detectors.evidence import tilt_masses
@@ -117,6 +117,26 @@ def test_the_tolerated_tilt_moves_exactly_the_tolerated_share() -> None:
     moved = np.abs(tilt_masses(masses, scores, strengths) - masses).sum(axis=1) / 2
     assert moved == pytest.approx(0.02, abs=1e-9)
     assert np.array_equal(tolerated_tilts(masses, scores, 0.0), np.zeros(2))
+
+
+def test_tilts_reach_from_what_the_reference_can_tell_to_what_alarms_within_two_panes() -> None:
+    needed = 9.0
+    small = tilt_steps(500, 1, needed, 0.0)
+    assert small[0] == pytest.approx(np.sqrt(2 * needed / 500)), "500 events of it earn the alarm, and no fewer"
+    large = tilt_steps(20_000, 500, needed, 0.0)
+    assert 2 * 500 * large[-1] ** 2 / 2 == pytest.approx(needed, rel=0.05)
+    assert large[0] < small[0] / 5
+    assert tilt_steps(20_000, 500, needed, 0.02)[0] == pytest.approx(0.05), "what is tolerated hides slighter tilts"
+
+
+@pytest.mark.parametrize("n_reference", [1, 50, 1e6])
+@pytest.mark.parametrize("per_pane", [0.1, 10, 1e6])
+@pytest.mark.parametrize("tolerance", [0.0, 0.02, 0.5])
+def test_tilts_rise_whatever_the_sizes(n_reference: float, per_pane: float, tolerance: float) -> None:
+    steps = tilt_steps(n_reference, per_pane, 12.0, tolerance)
+    assert len(steps) == N_TILTS
+    assert np.all(np.diff(steps) > 0)
+    assert 0 < steps[0] < steps[-1] <= 1.2 + 1e-9
 
 
 def test_the_series_agrees_with_gammaln() -> None:
