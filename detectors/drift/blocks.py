@@ -19,7 +19,10 @@ from detectors.evidence import overdispersion
 from detectors.seasons import Seasons, find_seasons
 
 HALF_LIVES = (16.0, 250.0)
-"""Events after which the past counts half: for large changes, and for slight ones."""
+"""Effective events after which the past counts half: for large changes, and for slight ones.
+
+Where events hang together memories are longer by the overdispersion; else they would bet on what merely lingers.
+"""
 _CUT_OF_PRODUCTS = 2.0
 """Standard errors by which the long memory of products has them stand out: they are many, and few of them change."""
 N_WAVES = 128

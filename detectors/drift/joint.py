@@ -158,7 +158,7 @@ class JointDrift:
         memories = block.memories
         recalled = live[stratum][[HALF_LIVES.index(memory.half_life) for memory in memories]]
         earned = bets(normal, pool_n, pool_mean, recalled, memories, n, sums, self.tolerance)
-        decay = 0.5 ** (n / np.array(HALF_LIVES))
+        decay = 0.5 ** (n / normal.in_time / np.array(HALF_LIVES))
         live[stratum] = live[stratum] * decay[:, None] + np.append(n, sums)
         pool[stratum] += added
         run[stratum] += added

@@ -34,7 +34,7 @@ class Memory:
     """What a witness is made of.
 
     Attributes:
-        half_life: of the live mean, in events.
+        half_life: of the live mean, in effective events.
         cut: how many standard errors a feature must stand out.
         part: positions of the features that it looks at; None for all.
     """

@@ -6,6 +6,7 @@ from math import comb
 
 import numpy as np
 import pytest
+from scipy.signal import lfilter
 
 from detectors import checks
 from detectors.base import MODEL, Arrays, Level, Pane, Part, Reading, Unfit
@@ -103,6 +104,20 @@ def test_honest_streams_raise_no_more_alarms_than_the_budget_allows() -> None:
         (readings,), _ = judged(detector, people(rng, 300 * PER_PANE, 0.6))
         alarms += sum(reading.level is Level.ALARM for reading in readings)
     assert alarms <= 4 * 300 / 200
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("phi", [0.5, 0.9])
+def test_events_that_linger_raise_about_as_many_alarms_as_the_budget_allows(phi: float) -> None:
+    """First-order autoregression, panes shorter than it remembers; twelve alarms are allowed."""
+    alarms = 0
+    for seed in range(4):
+        noise = np.random.default_rng([13, seed]).normal(size=(2_000 + 300 * PER_PANE, 4))
+        values = lfilter([np.sqrt(1 - phi**2)], [1.0, -phi], noise, axis=0)
+        detector = fitted(events(values[:2_000]), bound=100.0)
+        (readings,), _ = judged(detector, events(values[2_000:]))
+        alarms += sum(reading.level is Level.ALARM for reading in readings)
+    assert alarms <= 1.5 * 4 * 300 / 100
 
 
 def test_a_lasting_change_keeps_alarming() -> None:
