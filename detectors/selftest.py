@@ -62,7 +62,7 @@ def self_test(events: EventBatch, reference: Reference, seed: int) -> SelfTest:
         return SelfTest(untested=f"{len(ordered)} events are too few to test one half by the other")
     earlier, later = ordered.take(np.arange(middle)), ordered.take(np.arange(middle, len(ordered)))
     chosen = [detector for detector in DETECTORS if detector.kind in _TESTED]
-    half = fit_reference(earlier, reference.version, seed, reference.pane_s, chosen)
+    half = fit_reference(earlier, reference.version, seed, reference.pane_s, chosen, reference.schema)
     if _n_strata(reference) > 1 and _n_strata(half) == 1:
         return SelfTest(untested="the reference spans fewer than four of its seasons, so no half shows them")
     alarms = [reading for reading in _played(half, later) if reading.level is Level.ALARM]

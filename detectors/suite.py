@@ -37,7 +37,7 @@ from detectors.performance.detector import PerformanceDetector
 from detectors.privacy.detector import PrivacyDetector
 from detectors.quality.detector import QualityDetector
 from detectors.reference import Reference
-from detectors.schema import infer_schema
+from detectors.schema import Schema, infer_schema
 from detectors.sketch import Sketch, total
 
 DETECTORS: tuple[type[Detector], ...] = (
@@ -216,6 +216,7 @@ def fit_reference(
     seed: int,
     pane_s: int | None = None,
     detectors: Sequence[Fitter] = DETECTORS,
+    schema: Schema | None = None,
 ) -> Reference:
     """Fit detectors on ordinary events of one model.
 
@@ -223,6 +224,7 @@ def fit_reference(
         events: ordinary traffic, in any order; its own version is ignored.
         version: model version that the reference is for; ``""`` serves every version without one of its own.
         pane_s: width of panes in seconds; None chooses it from the event rate.
+        schema: what the columns are; None infers it.
 
     Raises:
         ValueError: fewer than 50 events.
@@ -232,7 +234,7 @@ def fit_reference(
             f"a reference needs at least {MINIMUM_REFERENCE_EVENTS} ordinary events of the model, got {len(events)}"
         )
     ordered = events.take(np.argsort(events.timestamp, kind="stable"))
-    schema = infer_schema(ordered)
+    schema = schema or infer_schema(ordered)
     width = pane_s or choose_pane_width(ordered.timestamp)
     parts: dict[str, Part] = {}
     unfit: dict[str, str] = {}

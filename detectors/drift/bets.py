@@ -21,10 +21,11 @@ from detectors.batch import FloatArray, IntArray
 from detectors.drift.columns import INNER, INVALID, MISSING, OTHER, UNSEEN, Group, NumericBins, WatchedColumn
 from detectors.evidence import legendre_scores, tilt_masses
 
-TILTS = (0.12, 0.4, 1.1)
-"""How far beyond the null the alternatives of a tilt are, in standard deviations of the score."""
-_SLIGHTEST_TILT = 0.35
-"""Over the square root of a pane's events: a slighter tilt beside the others, where panes are large enough for it."""
+N_TILTS = 3
+"""Alternatives of each tilt, evenly spaced in logarithms (``tilt_steps``)."""
+_MOST_TILT = 1.2
+_PANE_ERRORS = 0.35
+"""The slightest tilt in standard errors of a pane's mean: what panes are taken together for."""
 RISES = (0.05, 0.25)
 """How far an alternative rate is from the null towards one."""
 FALLS = (0.7, 0.3)
@@ -32,6 +33,8 @@ FALLS = (0.7, 0.3)
 _TILT_OF_SHARE = 2.5
 """The tilt in standard deviations that moves a share of the traffic, over that share, for small ones."""
 _TILT_WEIGHT = 0.8
+A_TILTS_WEIGHT = _TILT_WEIGHT / (4 * N_TILTS)
+"""Share of one tilt in the evidence of a continuous column: location and spread, both ways."""
 _FULLY_WATCHED = 10
 """The heaviest values bet both ways twice; lighter ones on one rise each."""
 _LEAST_FALLING = 0.02
@@ -91,14 +94,16 @@ class BetTable:
         return np.concatenate([self.tilt_column, self.rate_column])[self.order]
 
     @classmethod
-    def design(cls, columns: Sequence[WatchedColumn], counts: IntArray, per_pane: FloatArray, tolerance: float) -> Self:
+    def design(
+        cls, columns: Sequence[WatchedColumn], counts: IntArray, steps: Sequence[FloatArray], tolerance: float
+    ) -> Self:
         """The bets for ``columns`` whose reference counts are ``counts`` (columns, N_BINS).
 
-        ``per_pane``: (columns,) effective events that a pane usually holds.
+        ``steps``: for each column, how far its tilts reach (``tilt_steps``).
         """
         tilt_column: list[int] = []
         scores: list[FloatArray] = []
-        steps: list[float] = []
+        tilt_step: list[float] = []
         null: list[int] = []
         null_rows: list[int] = []
         rate_column: list[int] = []
@@ -106,13 +111,13 @@ class BetTable:
         weight_tilt: list[float] = []
         weight_rate: list[float] = []
         for c, column in enumerate(columns):
-            own, reach = _tilt_scores(column, counts[c]), _reach(float(per_pane[c]), tolerance)
+            own, reach = _tilt_scores(column, counts[c]), steps[c]
             for signed in own:
                 null_rows.append(len(tilt_column))
                 for step in reach:
                     tilt_column.append(c)
                     scores.append(signed)
-                    steps.append(step)
+                    tilt_step.append(float(step))
                     null.append(len(null_rows) - 1)
             found = _rates(column, counts[c], tolerance)
             rate_column += [c] * len(found)
@@ -129,7 +134,7 @@ class BetTable:
         return cls(
             tilt_column=np.array(tilt_column, dtype=np.int64),
             tilt_scores=scores_array,
-            tilt_step=np.array(steps),
+            tilt_step=np.array(tilt_step),
             tilt_tolerance=tolerated_tilts(masses, scores_array, tolerance),
             tilt_null=np.array(null, dtype=np.int64),
             null_rows=np.array(null_rows, dtype=np.int64),
@@ -153,11 +158,22 @@ class BetTable:
         return null, further
 
 
-def _reach(per_pane: float, tolerance: float) -> tuple[float, ...]:
-    """How far the tilts reach: a slighter one too, unless it is lost beside what is tolerated."""
-    slightest = float(_SLIGHTEST_TILT / np.sqrt(max(per_pane, 1.0)))
-    lost = slightest < _TILT_OF_SHARE * tolerance
-    return TILTS if lost or slightest > 0.75 * TILTS[0] else (slightest, *TILTS)
+def tilt_steps(n_reference: float, per_pane: float, needed: float, tolerance: float) -> FloatArray:
+    """(N_TILTS,) how far beyond the null alternatives are, in standard deviations of the score, the slightest first.
+
+    A tilt ``t`` earns ``t**2 / 2`` an event of the change that it is made for. The strongest alarms within two panes,
+    so that more is no use; the slightest is what a reference can tell apart before the urn has learned the change, or,
+    in large panes, what takes several of them; it is not lost beside the tolerance.
+
+    Args:
+        n_reference, per_pane: effective events of the reference, and of a usual pane.
+        needed: log evidence at which one bet alone raises the alarm.
+    """
+    pane, whole = max(per_pane, 1.0), max(n_reference, 1.0)
+    strongest = np.sqrt(needed * (1 / pane + 1 / whole))
+    slightest = min(np.sqrt(2 * needed / whole), _PANE_ERRORS / np.sqrt(pane))
+    low = float(np.clip(slightest, _TILT_OF_SHARE * tolerance, _MOST_TILT / 4))
+    return np.geomspace(low, float(np.clip(strongest, 4 * low, _MOST_TILT)), N_TILTS)
 
 
 def tolerated_tilts(masses: FloatArray, scores: FloatArray, tolerance: float) -> FloatArray:

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import chi2, norm
 
 from detectors.batch import EventBatch, FloatArray, IntArray
 from detectors.drift.dispersion import time_blocks
@@ -17,8 +18,13 @@ from detectors.drift.witness import Memory, Normal
 from detectors.evidence import overdispersion
 from detectors.seasons import Seasons, find_seasons
 
-WAVE_MEMORIES = (Memory(40.0), Memory(250.0))
-MOMENT_MEMORIES = (Memory(40.0), Memory(250.0, cut=2.0))
+HALF_LIVES = (16.0, 250.0)
+"""Effective events after which the past counts half: for large changes, and for slight ones.
+
+Where events hang together memories are longer by the overdispersion; else they would bet on what merely lingers.
+"""
+_CUT_OF_PRODUCTS = 2.0
+"""Standard errors by which the long memory of products has them stand out: they are many, and few of them change."""
 N_WAVES = 128
 _MAX_ROWS = 1_000
 _MIN_ROWS = 250
@@ -26,6 +32,8 @@ _MAX_CELLS = 500_000
 _LEARNING_ROWS = 10_000
 _DIRECTIONS = 8
 _SEASONAL_COLUMNS = 64
+_CLEAR = 1e-3
+"""Chance among independent events of a dispersion that is taken for real."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +59,19 @@ class Block:
 
     @property
     def memories(self) -> tuple[Memory, ...]:
-        return WAVE_MEMORIES if isinstance(self.features, Waves) else MOMENT_MEMORIES
+        """One short and one long memory: of all waves, or of means, squares and products each by itself.
+
+        A change of one kind is learned sooner where the chance of the others does not cover it.
+        """
+        short, long = HALF_LIVES
+        if isinstance(self.features, Waves):
+            return Memory(short), Memory(long)
+        cuts = (0.0, 0.0, _CUT_OF_PRODUCTS)
+        return tuple(
+            memory
+            for part, cut in zip(self.features.parts, cuts, strict=False)
+            for memory in (Memory(short, part=part), Memory(long, cut, part))
+        )
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
         arrays: dict[str, NDArray[np.generic]] = {
@@ -142,16 +162,23 @@ def _dispersion(values: FloatArray, events: EventBatch, pane_s: float) -> tuple[
 
 
 def _above_chance(scores: FloatArray, labels: FloatArray) -> float:
-    """Overdispersion beyond what as many groups of independent events show: typical, or in the worst direction."""
+    """Overdispersion clearly beyond what as many groups of independent events show: typical, or in one direction."""
     values = np.array([overdispersion(score, labels) for score in scores])
-    chance = np.sqrt(2.0 / max(np.unique(labels).size, 1))
-    typical = float(values.mean() - chance / np.sqrt(len(values)))
-    return max(1.0, typical, float(values.max() / (1 + 2 * chance)))
+    k, freedom = len(values), max(np.unique(labels).size - 1, 1)
+    found = 1.0
+    if values.mean() > chi2.isf(_CLEAR, k * freedom) / (k * freedom):
+        found = float(values.mean())
+    if values.max() > chi2.isf(_CLEAR / k, freedom) / freedom:
+        found = max(found, float(values.max() / (1 + 2 * np.sqrt(2.0 / freedom))))
+    return found
 
 
 def _lingering(score: FloatArray) -> float:
-    """Overdispersion of a first-order autoregression with the lag-one correlation of ``score``, less two errors."""
+    """Overdispersion of an autoregression with the lag-one correlation of ``score`` less two errors, if clear."""
     n, centred = len(score), score - score.mean()
     correlation = float(centred[1:] @ centred[:-1] / max(float(centred @ centred), 1e-12))
-    sure = max(0.0, correlation - 2 * float(np.sqrt(max(1 - correlation**2, 0.0) / n)))
+    error = float(np.sqrt(max(1 - correlation**2, 0.0) / n))
+    if correlation < norm.isf(_CLEAR / _DIRECTIONS) * error:
+        return 1.0
+    sure = correlation - 2 * error
     return (1 + sure) / (1 - min(sure, 0.99))

@@ -21,8 +21,8 @@ from scipy.stats import norm
 
 from detectors.base import Arrays
 from detectors.batch import FloatArray, IntArray
-from detectors.drift.bets import BetTable, smoothed, tilted_bins
-from detectors.drift.columns import INNER, N_BINS, NumericBins, WatchedColumn
+from detectors.drift.bets import A_TILTS_WEIGHT, BetTable, smoothed, tilt_steps, tilted_bins
+from detectors.drift.columns import INNER, N_BINS, Group, NumericBins, WatchedColumn
 from detectors.drift.urn import Urn
 from detectors.evidence import NO_EVIDENCE, accumulate, log_mean, tilt_bet
 
@@ -31,8 +31,6 @@ _LOG_CONFIRMED = float(np.log(100.0))
 _MOST_LIVE = 1_000_000
 """Effective events that the live part of the urn holds per column at most; beyond, all of it is halved."""
 RECENT, LASTING = 0, 1
-_LASTING_REACH = 0.5
-"""What lasts may be slighter: the alternatives of the lasting verdict are half as far beyond their nulls."""
 VERDICT_WEIGHTS = np.array([0.8, 0.2])
 
 
@@ -150,10 +148,16 @@ class Chart:
             tolerance: share of traffic that may move.
             log_threshold: the subject's alarm line.
         """
-        bets = BetTable.design(columns, counts.sum(axis=0), per_pane / in_time, tolerance)
         effective = counts / np.maximum(in_time, between)[:, None]
-        lasting = [_lasting_ratios(bets, columns, stratum) for stratum in effective]
         shares = weight / weight.sum()
+        a_pane = np.array([1.0 if column.group is Group.VARIATION else per_pane for column in columns]) / in_time
+        needed = log_threshold - np.log(VERDICT_WEIGHTS[RECENT] * shares * A_TILTS_WEIGHT)
+        steps = [
+            tilt_steps(float(whole), float(pane), float(nats), tolerance)
+            for whole, pane, nats in zip(effective.sum(axis=(0, 2)), a_pane, needed, strict=True)
+        ]
+        bets = BetTable.design(columns, counts.sum(axis=0), steps, tolerance)
+        lasting = [_lasting_ratios(bets, columns, stratum) for stratum in effective]
         return cls(
             bets=bets,
             urn=Urn(bets),
@@ -296,7 +300,7 @@ def _lasting_ratios(
     for i, c in enumerate(bets.tilt_column):
         inner = tilted_bins(columns[c])
         null = bets.tilt_tolerance[i] + z / np.sqrt(max(counts[c, inner].sum(), 1.0))
-        further = null + _LASTING_REACH * bets.tilt_step[i]
+        further = null + bets.tilt_step[i]
         tilts[i, inner] = tilt_bet(smoothed(counts[c, inner]), bets.tilt_scores[i, inner], null, further)
     whole = np.maximum(counts.sum(axis=1)[bets.rate_column], 1.0)
     rate = counts[bets.rate_column, bets.rate_bin] / whole

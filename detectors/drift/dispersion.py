@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+from scipy.stats import chi2
 
 from detectors.batch import EventBatch, FloatArray, IntArray
 from detectors.drift.bets import smoothed
@@ -19,8 +20,8 @@ from detectors.drift.columns import INNER, N_BINS, CodeArray, NumericBins, Watch
 from detectors.evidence import legendre_scores, overdispersion
 
 _FEWEST_BLOCKS = 8
-_CLEAR = 3.0
-"""Standard errors of the estimate by which it must exceed one to count."""
+_CLEAR = 1e-3
+"""Chance of an estimate as large as this among independent events, below which it counts."""
 _WIDER = 4.0
 _FEWEST_TO_EXTRAPOLATE = 16
 _HEAVIEST = 4
@@ -111,6 +112,5 @@ def _in_time(score: FloatArray, blocks: Sequence[FloatArray]) -> float:
 
 
 def _clear_overdispersion(score: FloatArray, labels: FloatArray) -> float:
-    found = overdispersion(score, labels)
-    error = np.sqrt(2.0 / max(np.unique(labels).size - 1, 1))
-    return found if found > 1.0 + _CLEAR * error else 1.0
+    found, freedom = overdispersion(score, labels), max(np.unique(labels).size - 1, 1)
+    return found if found > float(chi2.isf(_CLEAR, freedom)) / freedom else 1.0

@@ -3,7 +3,9 @@
 Two blocks of additive features watch the numeric features together, and two the embedding: waves, whose mean tells any
 change of a distribution (``waves.py``), and moments, which are sharp for means and correlations (``moments.py``). The
 sketch is their sums; each block's witness (``witness.py``) bets on the change seen so far, and the model's evidence is
-the mean over all bets. Memory of the evidence: 32 bytes a feature, at most 64 kB a block.
+the mean over all bets. Where an alarm is beyond all luck of the reference, its panes leave the pool again, so that a
+drift alarms as long as it lasts and its end is no new one. Memory of the evidence: 32 bytes a feature, at most 64 kB a
+block.
 """
 
 from __future__ import annotations
@@ -20,10 +22,10 @@ from scipy.special import erfinv
 from detectors.base import MODEL, Arrays, Judgement, Kind, Level, Pane, Part, Reading, Subject, Unfit
 from detectors.batch import EventBatch, IntArray
 from detectors.budget import AlarmBudget
-from detectors.drift.blocks import Block, fit_source
+from detectors.drift.blocks import HALF_LIVES, Block, fit_source
 from detectors.drift.moments import Comparison, Moments
 from detectors.drift.values import joint_rows, joint_sources
-from detectors.drift.witness import STRENGTHS, bets
+from detectors.drift.witness import STRENGTHS, bets, beyond_luck
 from detectors.evidence import NO_EVIDENCE, accumulate, log_mean
 from detectors.schema import Role, Schema
 from detectors.sketch import Sketch
@@ -99,18 +101,37 @@ class JointDrift:
         since = float(np.asarray(state["since"])) if float(np.asarray(state["since"])) >= 0 else pane.start
         for block in self.blocks:
             kept |= self._fold(block, state, pane.sketch.totals[block.name], block.seasons.stratum(pane.start))
-        logs = np.concatenate([kept[f"{b.name}.log_evidence"] for b in self.blocks])
-        total = log_mean(logs, np.full(len(logs), 1.0 / len(logs)))
-        reading = self._reading(total, kept, since)
-        alarmed = reading.level is Level.ALARM
-        for block in self.blocks:
-            if alarmed:
-                kept[f"{block.name}.log_evidence"] = np.full_like(kept[f"{block.name}.log_evidence"], NO_EVIDENCE)
-            if alarmed or total < _ONSET_LOG_EVIDENCE:
-                kept[f"{block.name}.run"] = np.zeros_like(kept[f"{block.name}.run"])
-                kept[f"{block.name}.moved"] = np.zeros_like(kept[f"{block.name}.moved"])
-        kept["since"] = np.asarray(-1.0 if alarmed or total < _ONSET_LOG_EVIDENCE else since)
+        total, doubt = self._mean(kept, "log_evidence"), self._mean(kept, "doubt")
+        reading = self._reading(total, min(doubt, self.log_threshold - 1e-6), kept, since)
+        if reading.level is Level.ALARM:
+            self._start_anew(kept)
+        elif max(total, doubt) < _ONSET_LOG_EVIDENCE:
+            self._forget_run(kept)
+        else:
+            kept["since"] = np.asarray(since)
         return Judgement({MODEL: kept}, (reading,))
+
+    def _mean(self, state: Mapping[str, Any], what: str) -> float:
+        logs = np.concatenate([state[f"{block.name}.{what}"] for block in self.blocks])
+        return log_mean(logs, np.full(len(logs), 1.0 / len(logs)))
+
+    def _start_anew(self, state: dict[str, Any]) -> None:
+        """After an alarm: a confirmed change leaves the pool and goes on until the bets on it have lost."""
+        confirmed = any(_confirmed(block, state) for block in self.blocks)
+        for name in (block.name for block in self.blocks):
+            state[f"{name}.log_evidence"] = np.full_like(state[f"{name}.log_evidence"], NO_EVIDENCE)
+            state[f"{name}.doubt"] = np.full_like(
+                state[f"{name}.doubt"], self.log_threshold if confirmed else NO_EVIDENCE
+            )
+            if confirmed:
+                state[f"{name}.pool"] = state[f"{name}.pool"] - state[f"{name}.run"]
+        self._forget_run(state)
+
+    def _forget_run(self, state: dict[str, Any]) -> None:
+        for name in (block.name for block in self.blocks):
+            state[f"{name}.run"] = np.zeros_like(state[f"{name}.run"])
+            state[f"{name}.moved"] = np.zeros_like(state[f"{name}.moved"])
+        state["since"] = np.asarray(-1.0)
 
     def _fresh(self) -> Arrays:
         state: dict[str, NDArray[np.generic]] = {"since": np.asarray(-1.0)}
@@ -118,23 +139,26 @@ class JointDrift:
             strata, width, memories = len(block.normals), 1 + block.features.width, len(block.memories)
             state[f"{block.name}.pool"] = np.zeros((strata, width), dtype=np.int64)
             state[f"{block.name}.run"] = np.zeros((strata, width), dtype=np.int64)
-            state[f"{block.name}.live"] = np.zeros((strata, memories, width))
+            state[f"{block.name}.live"] = np.zeros((strata, len(HALF_LIVES), width))
             state[f"{block.name}.moved"] = np.zeros(memories)
-            state[f"{block.name}.log_evidence"] = np.full(memories * len(STRENGTHS), NO_EVIDENCE)
+            for evidence in ("log_evidence", "doubt"):
+                state[f"{block.name}.{evidence}"] = np.full(memories * len(STRENGTHS), NO_EVIDENCE)
         return state
 
     def _fold(self, block: Block, state: Arrays, added: IntArray, stratum: int) -> dict[str, NDArray[np.generic]]:
         """The block's state after a pane; the bets were placed on what was known before it."""
         pool, run = (np.array(state[f"{block.name}.{k}"], dtype=np.int64) for k in ("pool", "run"))
-        live, moved, log_evidence = (
-            np.array(state[f"{block.name}.{k}"], dtype=np.float64) for k in ("live", "moved", "log_evidence")
+        live, moved, log_evidence, doubt = (
+            np.array(state[f"{block.name}.{k}"], dtype=np.float64) for k in ("live", "moved", "log_evidence", "doubt")
         )
         normal, own = block.normals[stratum], pool[stratum]
         n, sums = float(added[0]), added[1:] / block.unit
         pool_n = normal.n + float(own[0])
         pool_mean = (normal.n * normal.mean + own[1:] / block.unit) / pool_n
-        earned = bets(normal, pool_n, pool_mean, live[stratum], block.memories, n, sums, self.tolerance)
-        decay = np.array([0.5 ** (n / memory.half_life) for memory in block.memories])
+        memories = block.memories
+        recalled = live[stratum][[HALF_LIVES.index(memory.half_life) for memory in memories]]
+        earned = bets(normal, pool_n, pool_mean, recalled, memories, n, sums, self.tolerance)
+        decay = 0.5 ** (n / normal.in_time / np.array(HALF_LIVES))
         live[stratum] = live[stratum] * decay[:, None] + np.append(n, sums)
         pool[stratum] += added
         run[stratum] += added
@@ -144,11 +168,14 @@ class JointDrift:
             f"{block.name}.live": live,
             f"{block.name}.moved": moved + earned.moved,
             f"{block.name}.log_evidence": accumulate(log_evidence, earned.log_ratio),
+            f"{block.name}.doubt": np.minimum(accumulate(doubt, earned.log_ratio), self.log_threshold),
         }
 
-    def _reading(self, total: float, state: Mapping[str, Any], since: float) -> Reading:
-        shown = max(total, 0.0) if total == NO_EVIDENCE else total
-        if total < self.log_threshold - _WARNING_MARGIN:
+    def _reading(self, total: float, doubt: float, state: Mapping[str, Any], since: float) -> Reading:
+        """``doubt``: what the bets hold since before the last alarm, below the alarm line: a change that goes on."""
+        standing = max(total, doubt)
+        shown = max(standing, 0.0) if standing == NO_EVIDENCE else standing
+        if standing < self.log_threshold - _WARNING_MARGIN:
             return self._verdict(Level.OK, shown, 0.0, None, "The features still belong together as they did.", {})
         leading = max(self.blocks, key=lambda b: float(state[f"{b.name}.log_evidence"].max()))
         n_events = int(state[f"{leading.name}.run"][:, 0].sum())
@@ -157,7 +184,7 @@ class JointDrift:
         alarmed = total >= self.log_threshold and effect >= self.minimum_effect
         detail = self._detail(leading, state, n_events)
         level = Level.ALARM if alarmed else Level.WARNING
-        return self._verdict(level, total, effect, since, _sentence(detail, effect), detail)
+        return self._verdict(level, shown, effect, since, _sentence(detail, effect), detail)
 
     def _detail(self, leading: Block, state: Mapping[str, Any], n_events: int) -> dict[str, Any]:
         detail: dict[str, Any] = {
@@ -209,6 +236,18 @@ class JointDrift:
             detail=detail,
             specificity=0,
         )
+
+
+def _confirmed(block: Block, state: Mapping[str, Any]) -> bool:
+    """Whether what was seen since the change began is beyond all luck of the reference."""
+    run = state[f"{block.name}.run"]
+    n = run[:, 0].sum()
+    if n == 0:
+        return False
+    seen = np.flatnonzero(run[:, 0])
+    expected = sum(run[s, 0] / n * block.normals[s].mean for s in seen)
+    least = min((block.normals[s] for s in seen), key=lambda normal: normal.n)
+    return beyond_luck(least, run[:, 1:].sum(axis=0) / block.unit / n - expected, float(n))
 
 
 def _shift_of(share: float) -> float:

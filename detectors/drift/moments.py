@@ -36,6 +36,15 @@ class Moments:
     def width(self) -> int:
         return self.p + (self.p * (self.p + 1) // 2 if self.paired else 0)
 
+    @property
+    def parts(self) -> tuple[IntArray, ...]:
+        """Positions of the means, and where paired of the squares and of the products of two columns."""
+        means = np.arange(self.p)
+        if not self.paired:
+            return (means,)
+        i, j = np.triu_indices(self.p)
+        return means, self.p + np.flatnonzero(i == j), self.p + np.flatnonzero(i != j)
+
     def of(self, steps: Float32Array) -> Int32Array:
         """(n, width) moments of whole (n, p) ``steps``."""
         held = np.clip(steps, -_REACH, _REACH).astype(np.int32)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from detectors.batch import FloatArray, IntArray
 from detectors.drift.bets import smoothed
-from detectors.drift.columns import N_BINS, CodeArray, Group, NumericBins, WatchedColumn
+from detectors.drift.columns import INNER, N_BINS, CodeArray, Group, NumericBins, WatchedColumn
 from detectors.drift.digitise import count_slices
 from detectors.evidence import overdispersion
 
@@ -58,7 +58,28 @@ def fit_variation(
 
 def variation_column(distances: FloatArray) -> WatchedColumn:
     """The column that the distances are counted in."""
-    return WatchedColumn(NAME, Group.VARIATION, NumericBins.fit(distances))
+    few = np.unique(distances).size <= INNER - 2
+    bins = NumericBins.fit(distances) if few else NumericBins(_edges_in_gaps(np.sort(distances)))
+    return WatchedColumn(NAME, Group.VARIATION, bins)
+
+
+def _edges_in_gaps(ordered: FloatArray) -> FloatArray:
+    """Edges in the gaps between ``ordered`` distances: in all that are wide if these are few, else near quantiles.
+
+    Small panes of few columns have few distances, and these differ a little between the reference's own panes, each
+    compared with all others, and live ones, compared with all. No edge may lie within that little.
+    """
+    n = len(ordered)
+    little = 2.0 / n
+    gaps = np.diff(ordered)
+    wide = np.flatnonzero(gaps > little * ordered[:-1])
+    if len(wide) > INNER - 3:
+        reach = max(n // (3 * (INNER - 2)), 1)
+        starts = np.rint(np.arange(1, INNER - 2) / (INNER - 2) * n).astype(np.int64) - reach
+        widest = np.array([low + np.argmax(gaps[low : low + 2 * reach]) for low in np.maximum(starts, 0)])
+        wide = np.intersect1d(wide, widest)
+    inner = (ordered[wide] + ordered[wide + 1]) / 2
+    return np.unique(np.concatenate([ordered[:1] * (1 - little), inner, ordered[-1:] * (1 + little)]))
 
 
 def counted(column: WatchedColumn, distances: FloatArray) -> IntArray:

@@ -21,18 +21,27 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.batch import FloatArray
+from detectors.batch import FloatArray, IntArray
 
 STRENGTHS = (0.1, 0.3, 0.8)
 """Tilts beyond the tolerance, in standard deviations of the score."""
+_SURE = 5.0
+"""Standard deviations beyond which nothing is put down to chance."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Memory:
-    """How the live mean forgets: its half-life in events, and how many standard errors a feature must stand out."""
+    """What a witness is made of.
+
+    Attributes:
+        half_life: of the live mean, in effective events.
+        cut: how many standard errors a feature must stand out.
+        part: positions of the features that it looks at; None for all.
+    """
 
     half_life: float
     cut: float = 0.0
+    part: IntArray | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,8 +111,21 @@ def bets(
     return Bets(np.where(told[:, None], ratio, 0.0).ravel(), moved)
 
 
+def beyond_luck(normal: Normal, change: FloatArray, n: float) -> bool:
+    """Whether a ``change`` (D,) of the mean over ``n`` events is more than two samples of one source ever differ by.
+
+    The squared length of the difference against its mean and standard deviation, both from the reference's rows.
+    """
+    rows = normal.rows.astype(np.float64)
+    gram = rows @ rows.T if len(rows) < rows.shape[1] else rows.T @ rows
+    share = normal.between / max(normal.n, 1.0) + normal.in_time / max(n, 1.0)
+    usual = share * float(np.sum(normal.deviation**2))
+    error = share * float(np.sqrt(2 * np.sum(gram**2))) / len(rows)
+    return bool(float(change @ change) > usual + _SURE * error)
+
+
 def _witnesses(normal: Normal, pool_mean: FloatArray, live: FloatArray, memories: Sequence[Memory]) -> FloatArray:
-    """(memories, D) change of the mean as each memory sees it; 0 where it does not stand out enough."""
+    """(memories, D) change of the mean as each memory sees it; 0 where it does not look or too little stands out."""
     count = live[:, 0]
     seen = count > 0
     witness = np.where(seen[:, None], live[:, 1:] / np.where(seen, count, 1.0)[:, None] - pool_mean, 0.0)
@@ -111,6 +133,10 @@ def _witnesses(normal: Normal, pool_mean: FloatArray, live: FloatArray, memories
         if memory.cut > 0 and seen[i]:
             error = memory.cut * normal.deviation / np.sqrt(count[i] / normal.in_time)
             witness[i] = np.sign(witness[i]) * np.maximum(np.abs(witness[i]) - error, 0.0)
+        if memory.part is not None:
+            kept = witness[i, memory.part]
+            witness[i] = 0.0
+            witness[i, memory.part] = kept
     return np.asarray(witness)
 
 

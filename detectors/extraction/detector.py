@@ -204,11 +204,8 @@ class ExtractionDetector:
     def subjects(self, pane: Pane) -> Sequence[Subject]:
         """The model, every client seen in the pane, and the pools that they are in."""
         clients = [self.identity.state(client) for client in pane.sketch.keyed.get(CLIENTS, {})]
-        return [
-            MODEL,
-            *clients,
-            *(Subject(SubjectType.CLIENT_GROUP, link.id) for link in links_of(pane.sketch.keyed, LINK)),
-        ]
+        pools = [Subject(SubjectType.CLIENT_GROUP, link.id) for link in links_of(pane.sketch.keyed, LINK)]
+        return [MODEL, *clients, *pools]
 
     def judge(self, evidence: Mapping[Subject, Arrays], pane: Pane) -> Judgement:
         """Fold the pane into each client's sums, and look at the clients, pools and groups that are due."""

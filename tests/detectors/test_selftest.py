@@ -42,6 +42,16 @@ def test_an_old_incident_is_found_and_named() -> None:
     assert Reference.from_bytes(reference.to_bytes()).doubts == reference.doubts
 
 
+def test_a_counter_that_the_reference_leaves_out_is_no_doubt_of_its_half() -> None:
+    """A hundred and fifty events alone do not show that a number counts on; all three hundred do."""
+    batch = events(4, n=300)
+    numeric = batch.numeric.copy()
+    numeric[:, 2] = np.arange(300)
+    reference = fit_tested_reference(replace(batch, numeric=numeric), "", seed=0)
+    assert "x2" in reference.schema.left_out
+    assert (reference.doubts, reference.untested) == ((), "")
+
+
 def test_a_daily_season_is_no_doubt() -> None:
     batch = events(2, n=12_000, days=6.0)
     numeric = batch.numeric.copy()

@@ -7,18 +7,21 @@ length of 593 events is the trial's.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial.distance import cdist, pdist
 
 from detectors.base import Detector
-from tests.benchmarks.drift.delay import ONSET, calibrated
-from tests.benchmarks.drift.figures import Section
-from tests.benchmarks.drift.peers import Traced, matched
+from detectors.budget import shares_of
+from detectors.drift.joint import JointDrift
+from detectors.drift.marginals import MarginalDrift
+from tests.benchmarks.drift.delay import BY_EVENT, ONSET, OUT_OF_REACH, Ours, log_line
+from tests.benchmarks.drift.figures import Lengths, Section
+from tests.benchmarks.drift.peers import Traced, delays_of, matched
 from tests.benchmarks.drift.streams import World
-from tests.benchmarks.drift.watched import Rows
+from tests.benchmarks.drift.watched import Fitted, Rows, evidence_path
 
 COLUMNS, N, ARL, WINDOW = 5, 600, 593.0, 50
 
@@ -87,21 +90,54 @@ def sliding_mmd() -> Traced:
     return Traced(f"sliding MMD ({WINDOW})", mmd_path, strongest=2.0)
 
 
+MODEL = (MarginalDrift, JointDrift)
+"""What watches a model's inputs together, each with its share of the model's budget."""
+
+
+@dataclass(frozen=True)
+class Together:
+    """Several detectors under one budget, as a user sees them: the first of them to alarm tells."""
+
+    detectors: tuple[Ours, ...]
+
+    @classmethod
+    def calibrated(cls, paths: Mapping[type[Detector], list[np.ndarray]], wanted: float) -> tuple[Together, Lengths]:
+        """At tolerance 0, with the budget at which the mean run length is ``wanted``; ``paths``: clean log evidence."""
+        shares = shares_of([detector.name for detector in paths])
+        weighted = [[path + np.log(shares[detector.name]) for path in own] for detector, own in paths.items()]
+        line, reached = log_line([np.max(both, axis=0) for both in zip(*weighted, strict=True)], wanted)
+        return cls(tuple(Ours(d, float(np.exp(line)) / shares[d.name], 0.0, BY_EVENT) for d in paths)), reached
+
+    def delays(self, streams: Sequence[tuple[Rows, Rows]], horizon: float) -> Lengths:
+        first = [min(detector.first(*rows) for detector in self.detectors) for rows in streams]
+        return delays_of(np.array(first), ONSET, horizon)
+
+
+def _path(detector: type[Detector], reference: Rows, live: Rows) -> np.ndarray:
+    return evidence_path(Fitted.on(detector, reference, BY_EVENT).built(OUT_OF_REACH, 0.0), live, BY_EVENT)
+
+
 def section(
     detector: type[Detector], changes: Sequence[JointChange], clean_runs: int, runs: int, horizon: int, seed: int
 ) -> Section:
-    """Delays of ``detector`` and of the sliding MMD, both at a mean run length of about 593 events."""
+    """Delays of ``detector``, the sliding MMD, and the model as a whole, at a mean run length of about 593 events."""
     clean = [_stream(seed, None, run, round(3 * ARL)) for run in range(clean_runs)]
-    ours, run_length = calibrated(detector, _as_rows(clean), ARL)
+    paths = {d: [_path(d, *rows) for rows in _as_rows(clean)] for d in dict.fromkeys((*MODEL, detector))}
+    line, run_length = log_line(paths[detector], ARL)
+    ours = Ours(detector, float(np.exp(line)), 0.0, BY_EVENT)
     mmd = matched(sliding_mmd(), clean, run_length.mean, steps=30)
     name = f"{COLUMNS} columns, N={N}"
     out = Section({f"mean run length in events, {name}, {detector.name} (B={ours.bound:,.0f})": run_length})
     out.figures[f"mean run length in events, {name}, {mmd.peer.name}"] = mmd.run_length
+    model, model_length = Together.calibrated({d: paths[d] for d in MODEL}, ARL)
+    out.figures[f"mean run length in events, {name}, model (drift and joint)"] = model_length
     for change in changes:
         streams = [_stream(seed, change, run, ONSET + horizon) for run in range(runs)]
         delay = ours.delays(_as_rows(streams), ONSET, horizon)
         out.figures[f"delay in events, {name}, {change.name}, {detector.name}"] = delay
         out.figures[f"delay in events, {name}, {change.name}, {mmd.peer.name}"] = mmd.delays(streams, ONSET, horizon)
+        whole = model.delays(_as_rows(streams), horizon)
+        out.figures[f"delay in events, {name}, {change.name}, model (drift and joint)"] = whole
         lower = delay.mean - 1.96 * delay.error
         out.at_most(f"delay in events, {name}, {change.name}, lower 95 % limit", lower, change.target)
     return out
