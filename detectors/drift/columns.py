@@ -145,12 +145,16 @@ class CategoryBins:
         """(n,) bins of the reference's own values, each as if the others alone were the reference.
 
         Values that would then have fallen from the list are unseen: those that occur once, or, where the list was full,
-        those that barely made it.
+        those that barely made it. Heavy ones that would have come after the first rare one are other.
         """
         codes = self.code(values)
         counts = Counter(values[codes < MISSING].tolist())
         known = {value: n for value, n in counts.items() if value in self._table}
         least = left_out_floor(known.values(), len(known) < len(counts))
+        if self.rare:
+            first = min((-known.get(value, 0), value) for value in self.rare)
+            lighter = {value for value in self.heavy if (1 - known.get(value, 0), value) > first}
+            codes[np.array([value in lighter for value in values.tolist()], dtype=np.bool_)] = OTHER
         fallen = [known.get(value, least + 1) <= least for value in values.tolist()]
         codes[np.array(fallen, dtype=np.bool_)] = UNSEEN
         return codes
