@@ -47,7 +47,7 @@ class Script:
         (Phase.THEFT, 8_000),
     )
     n_clients: int = 300
-    paler_gain: float = 0.86
+    paler_gain: float = 0.88
     foreign_share: float = 0.12
     thief_queries: int = 400
     thief_share: float = 0.7
