@@ -44,7 +44,9 @@ def _references(node: Any) -> set[str]:
 
 
 # A line break in a path is answered before the API sees it: 404 too, but not yet as a problem.
-TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=30) | st.sampled_from(["fraud", "a0", "1", "", "\x00", "WzEsMl0"])
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=30) | st.sampled_from(
+    ["fraud", "a0", "1", "", "\x00", "WzEsMl0"]
+)
 
 
 def _values(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
