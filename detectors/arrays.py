@@ -40,6 +40,17 @@ def unpack_arrays(data: bytes) -> dict[str, NDArray[Any]]:
     return {name: _unpack(name, *item) for name, item in payload.items()}
 
 
+def led(prefix: str, arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
+    """The arrays, each name led by ``prefix/``: for the arrays of a part within those of a whole."""
+    return {f"{prefix}/{name}": array for name, array in arrays.items()}
+
+
+def under(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """The arrays whose names are led by ``prefix/``, without it."""
+    cut = len(prefix) + 1
+    return {name[cut:]: array for name, array in arrays.items() if name.startswith(prefix + "/")}
+
+
 def _pack(name: str, array: NDArray[Any]) -> tuple[str, tuple[int, ...], bytes]:
     dtype = array.dtype.newbyteorder("<")
     if dtype.kind == "U" and dtype.itemsize == 0:

@@ -17,6 +17,7 @@ from detectors.abuse import faults, sweeps
 from detectors.abuse.faults import Faults, cell_of
 from detectors.abuse.latency import LatencyGrid
 from detectors.abuse.sweeps import CHANGED, CHANGED_CELL
+from detectors.arrays import under
 from detectors.batch import EventBatch, FloatArray, IntArray
 from detectors.clients.labels import predicted
 
@@ -85,8 +86,8 @@ class Reader:
     @classmethod
     def load(cls, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> Self:
         labels = facts["latency_labels"]
-        grid = None if labels is None else LatencyGrid.load(_under("latency", arrays), tuple(labels))
-        fitted = Faults.load(_under("faults", arrays), facts["faults"])
+        grid = None if labels is None else LatencyGrid.load(under("latency", arrays), tuple(labels))
+        fitted = Faults.load(under("faults", arrays), facts["faults"])
         return cls(fitted, grid, frozenset(facts["common"]))
 
     def _add_steps(self, out: IntArray, batch: EventBatch) -> None:
@@ -134,8 +135,3 @@ def variety(cells: FloatArray) -> float:
     """How many different cells some counts are spread over, evenly ones in full: 1 / sum of squared shares."""
     total = float(cells.sum())
     return total**2 / float(np.sum(cells**2)) if total > 0 else 0.0
-
-
-def _under(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    cut = len(prefix) + 1
-    return {name[cut:]: array for name, array in arrays.items() if name.startswith(prefix + "/")}

@@ -37,6 +37,7 @@ class Stock:
         numeric: how many leading columns are numbers. scale (numeric,): one standard deviation in units of the log.
         centre (numeric,): mean in units of the log. blocks: columns of each categorical feature.
         step (n, numeric): for each row the signs of a step towards the mean of another class.
+        spread (numeric,), axes (numeric, numeric): deviations along the principal axes of the numbers, largest first.
     """
 
     rows: FloatArray
@@ -45,6 +46,8 @@ class Stock:
     centre: FloatArray
     blocks: tuple[slice, ...]
     step: FloatArray
+    spread: FloatArray
+    axes: FloatArray
 
     @property
     def alike(self) -> bool:
@@ -61,7 +64,8 @@ class Stock:
     def of(cls, source: VectorMap, rows: FloatArray, label: IntArray, rng: np.random.Generator) -> Self:
         p = len(source.centre)
         rows = _loosened(rows, p)
-        return cls(rows, p, source.scale, source.centre, source.blocks, _steps(rows[:, :p], label, rng))
+        step = _steps(rows[:, :p], label, rng)
+        return cls(rows, p, source.scale, source.centre, source.blocks, step, *_principal(rows[:, :p]))
 
     def loosened(self, vectors: FloatArray) -> FloatArray:
         """A copy of vectors, as ``VectorMap.vectors`` gives them, without the squashing."""
@@ -82,6 +86,14 @@ def _loosened(vectors: FloatArray, numeric: int) -> FloatArray:
     out = vectors.copy()
     out[:, :numeric] = unsquash(out[:, :numeric])
     return out
+
+
+def _principal(numbers: FloatArray) -> tuple[FloatArray, FloatArray]:
+    p = numbers.shape[1]
+    if not p:
+        return np.empty(0), np.empty((0, 0))
+    values, axes = np.linalg.eigh(np.cov(numbers.T).reshape(p, p))
+    return np.sqrt(np.maximum(values[::-1], 0.0)), axes[:, ::-1]
 
 
 def _steps(numbers: FloatArray, label: IntArray, rng: np.random.Generator) -> FloatArray:
@@ -110,18 +122,17 @@ def disguised(stock: Stock, rows: FloatArray, rng: np.random.Generator, group: i
     """(m, p) the rows as devices of ``group`` rows each would send them."""
     out = rows.copy()
     p = stock.numeric
-    axes = np.linalg.eigh(np.cov(stock.rows[:, :p].T).reshape(p, p))[1][:, ::-1] if p else np.empty((0, 0))
     for first in range(0, len(rows), group):
         part = slice(first, first + group)
         if p:
-            out[part, :p] = _device(stock, out[part, :p], axes, rng)
+            out[part, :p] = _device(stock, out[part, :p], rng)
         if stock.blocks and rng.random() < 0.5:
             block = stock.blocks[rng.integers(len(stock.blocks))]
             out[part, block] = _unknown(stock, block)
     return out
 
 
-def _device(stock: Stock, numbers: FloatArray, axes: FloatArray, rng: np.random.Generator) -> FloatArray:
+def _device(stock: Stock, numbers: FloatArray, rng: np.random.Generator) -> FloatArray:
     p, unit = stock.numeric, stock.units(rng)
     centre = stock.centre / stock.scale if stock.alike and rng.random() < 0.5 else np.zeros(p)
     match int(rng.integers(6)) if stock.alike else _ONE_COLUMN:
@@ -135,7 +146,7 @@ def _device(stock: Stock, numbers: FloatArray, axes: FloatArray, rng: np.random.
             return np.asarray((numbers + centre) * rng.uniform(0.5, 1.0) - centre + rng.uniform(0.0, 1.0) * unit)
         case 4:
             kept = np.where(np.arange(p) < rng.integers(1, p), 1.0, rng.uniform(0.0, 0.9))
-            return np.asarray(((numbers @ axes) * kept) @ axes.T)
+            return np.asarray(((numbers @ stock.axes) * kept) @ stock.axes.T)
         case _:
             few = rng.random(p) < max(0.2, 1.0 / p)
             return np.where(few, numbers * rng.uniform(0.6, 1.4, p) + rng.normal(0.0, 0.5, p), numbers)
@@ -201,11 +212,9 @@ def _smooth(stock: Stock, n: int, rng: np.random.Generator) -> FloatArray:
     out = _shuffled(stock, n, rng)
     p = stock.numeric
     if p:
-        values, axes = np.linalg.eigh(np.cov(stock.rows[:, :p].T).reshape(p, p))
-        spread = np.sqrt(np.maximum(values[::-1], 0.0))
         leading = np.arange(p) < rng.integers(1, max(2, p // 2 + 1), size=(n, 1))
-        z = rng.standard_normal((n, p)) * spread * leading * rng.uniform(0.5, 2.0, (n, 1))
-        out[:, :p] = z @ axes[:, ::-1].T + rng.normal(0.0, 0.3, (n, 1))
+        z = rng.standard_normal((n, p)) * stock.spread * leading * rng.uniform(0.5, 2.0, (n, 1))
+        out[:, :p] = z @ stock.axes.T + rng.normal(0.0, 0.3, (n, 1))
     return out
 
 

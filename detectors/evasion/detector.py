@@ -12,8 +12,8 @@ from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
+from detectors.arrays import led, under
 from detectors.base import (
     MODEL,
     Arrays,
@@ -30,6 +30,8 @@ from detectors.base import (
 from detectors.batch import EventBatch, IntArray
 from detectors.budget import AlarmBudget
 from detectors.clients.rings import ClientRings, RingCode
+from detectors.clients.spending import clients_per_week, log_threshold
+from detectors.clients.sums import sums_by_client
 from detectors.evasion.crowd import Crowd
 from detectors.evasion.fitting import fit
 from detectors.evasion.honest import Baseline
@@ -37,16 +39,13 @@ from detectors.evasion.tally import Tally, contributions
 from detectors.evasion.verdict import MIN_EFFECT, Finding, examine
 from detectors.evasion.walkers import FIRST_LOOK, Walker
 from detectors.evasion.words import detail, family, reason
-from detectors.extraction.standing import clients_per_week
-from detectors.keys import client_key
 from detectors.schema import Schema
 from detectors.sketch import Sketch
 
 CLIENTS = "clients"
-TOTALS = "all"
 UNIT = "share of queries"
-LEAST_ALPHA, MOST_ALPHA = 1e-7, 1e-3
-"""What one client may spend in its life, at least and at most."""
+MOST_ALPHA = 1e-3
+"""What one client may spend in its life at most."""
 LINGERING = float(np.log(0.1))
 _LEVELS = (Level.OK, Level.WARNING, Level.ALARM)
 
@@ -73,7 +72,7 @@ class EvasionDetector:
         if isinstance(found, Unfit):
             return found
         code, baseline = found
-        arrays = _led("rings", code.to_arrays()) | _led("baseline", baseline.to_arrays())
+        arrays = led("rings", code.to_arrays()) | led("baseline", baseline.to_arrays())
         facts = {
             "rings": code.map.to_facts(),
             "labels": list(code.labels),
@@ -85,11 +84,10 @@ class EvasionDetector:
     @classmethod
     def build(cls, part: Part, schema: Schema, budget: AlarmBudget) -> Self:
         """The detector; the budget's share is divided among the honest clients of a week."""
-        alpha = budget.alarms_per_week_of(cls.name) / max(1.0, float(part.facts["clients_per_week"]))
         return cls(
-            RingCode.load(_under("rings", part.arrays), part.facts["rings"], tuple(part.facts["labels"])),
-            Baseline.load(_under("baseline", part.arrays)),
-            float(-np.log(np.clip(alpha, LEAST_ALPHA, MOST_ALPHA))),
+            RingCode.load(under("rings", part.arrays), part.facts["rings"], tuple(part.facts["labels"])),
+            Baseline.load(under("baseline", part.arrays)),
+            log_threshold(budget.alarms_per_week_of(cls.name), float(part.facts["clients_per_week"]), MOST_ALPHA),
         )
 
     @property
@@ -103,11 +101,7 @@ class EvasionDetector:
 
     def sketch(self, batch: EventBatch, starts: IntArray) -> Sequence[Sketch]:
         """Per slice and client the counts of its walks; events without a client id are left out."""
-        slices: list[dict[str, IntArray]] = [{} for _ in starts]
-        if batch.client_id is not None and len(batch):
-            known = np.array([bool(client) for client in batch.client_id.tolist()], dtype=bool)
-            position = np.searchsorted(starts, np.arange(len(batch)), side="right") - 1
-            _sum_clients(batch.take(known), position[known], slices)
+        slices = sums_by_client(batch, starts, contributions)
         return [Sketch(keyed={CLIENTS: clients} if clients else {}) for clients in slices]
 
     def subjects(self, pane: Pane) -> Sequence[Subject]:
@@ -217,29 +211,5 @@ class EvasionDetector:
         )
 
 
-def _sum_clients(batch: EventBatch, position: IntArray, slices: list[dict[str, IntArray]]) -> None:
-    if not len(batch):
-        return
-    assert batch.client_id is not None
-    number: dict[str, int] = {}
-    client = np.array([number.setdefault(c, len(number)) for c in batch.client_id.tolist()], dtype=np.int64)
-    keys = [client_key(c) for c in number]
-    group = position * len(keys) + client
-    order = np.argsort(group, kind="stable")
-    first = np.flatnonzero(np.diff(group[order], prepend=-1))
-    sums = np.add.reduceat(contributions(batch)[order], first, axis=0)
-    for code, own in zip(group[order][first].tolist(), sums, strict=True):
-        slices[code // len(keys)][keys[code % len(keys)]] = own
-
-
 def _subject(client: str) -> Subject:
     return Subject(SubjectType.CLIENT, client)
-
-
-def _led(prefix: str, arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
-    return {f"{prefix}/{name}": array for name, array in arrays.items()}
-
-
-def _under(prefix: str, arrays: Arrays) -> dict[str, NDArray[Any]]:
-    cut = len(prefix) + 1
-    return {name[cut:]: array for name, array in arrays.items() if name.startswith(prefix + "/")}

@@ -6,11 +6,11 @@ from detectors.base import Unfit
 from detectors.batch import EventBatch
 from detectors.clients.labels import common_labels, positions, predicted
 from detectors.clients.rings import ClientRings, RingCode, clients_of, fit_rings
+from detectors.clients.sample import MIN_ROWS, chosen
 from detectors.clients.space import MIN_CLASS_ROWS
 from detectors.clients.vectors import view_maps
 from detectors.evasion.honest import Baseline
 from detectors.evasion.tally import Tally, contributions
-from detectors.extraction.fitting import MIN_ROWS, chosen
 from detectors.schema import Schema
 
 

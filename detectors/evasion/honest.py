@@ -8,12 +8,11 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from detectors.batch import FloatArray
+from detectors.clients.betabinomial import Rate, beta_binomial_log_pmf
 from detectors.evasion.heads import PURSUITS, Coupling, pursuit_log_p, tables
 from detectors.evasion.tally import TURNS, Tally
-from detectors.extraction.heads import Rate
 
 MIN_QUERIES = 10
 MIN_STEPS = 10
@@ -105,9 +104,7 @@ def fit_flips(pairs: Sequence[tuple[int, int]]) -> Rate:
 
 
 def _log_pmf(k: int, n: int, rate: Rate) -> float:
-    a, b = rate.mean * rate.concentration, (1.0 - rate.mean) * rate.concentration
-    ways = -special.betaln(k + 1.0, n - k + 1.0) - np.log(n + 1.0)
-    return float(ways + special.betaln(k + a, n - k + b) - special.betaln(a, b))
+    return beta_binomial_log_pmf(k, n, rate.mean * rate.concentration, (1.0 - rate.mean) * rate.concentration)
 
 
 def stretch_of(log_p: FloatArray) -> float:

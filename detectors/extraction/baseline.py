@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.batch import FloatArray
-from detectors.extraction.heads import Rate, Spread, beta_binomial_log_sf, t_squared, towards
+from detectors.clients.betabinomial import Rate, beta_binomial_log_pmf
+from detectors.extraction.heads import Spread, t_squared, towards
 from detectors.extraction.history import MIN_PAST, History, known_from_arrays, known_to_arrays
-from detectors.extraction.tails import Tail
+from detectors.extraction.tails import UNKNOWN, Tail
 from detectors.keys import client_key
 
 SIZES = (12, 25, 50, 100, 200, 400, 800)
@@ -111,7 +112,7 @@ class Baseline:
             (sorts - centre) @ between[0],
             strange,
             near,
-            tails if few >= ENOUGH_CLIENTS else (Tail.fit([]), Tail.fit([]), Tail.fit([]), Tail.fit([])),
+            tails if few >= ENOUGH_CLIENTS else (UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN),
             classes / max(1.0, float(classes.sum())),
             few,
             {client_key(c.client): _history(c) for c in clients if c.fresh >= MIN_PAST},
@@ -205,7 +206,7 @@ def fit_rate(pairs: Sequence[tuple[int, int]], nominal: float, n_clients: int, c
     some = [pair for pair in pairs if pair[1] >= MIN_QUERIES][:400]
     most = min(ceiling, 3.0 * n_clients)
     grid = [c for c in (2.0, 4.0, 8.0, 15.0, 25.0, 40.0, 60.0, 100.0, 200.0, 400.0) if c <= most]
-    fits = [sum(_log_pmf(k, n, mean * c, (1 - mean) * c) for k, n in some) for c in grid]
+    fits = [sum(beta_binomial_log_pmf(k, n, mean * c, (1 - mean) * c) for k, n in some) for c in grid]
     return Rate(min(mean, 0.9), grid[int(np.argmax(fits))])
 
 
@@ -213,12 +214,6 @@ def _largest(hits: NDArray[np.bool_], rates: tuple[Rate, Rate]) -> float:
     """Nats of a client's worst look at (m, 2) hits, over sizes and both rates."""
     looks = [(n, part.sum(axis=0)) for n, part in _parts(hits)]
     return max([0.0, *(-rate.log_p(float(h[i]), n) for n, h in looks for i, rate in enumerate(rates))])
-
-
-def _log_pmf(k: int, n: int, a: float, b: float) -> float:
-    upper = beta_binomial_log_sf(k, n, a, b)
-    lower = beta_binomial_log_sf(k + 1, n, a, b) if k < n else -np.inf
-    return float(upper + np.log(max(-np.expm1(lower - upper), 1e-12)))
 
 
 def _within(rows: Sequence[FloatArray]) -> tuple[FloatArray, FloatArray]:
@@ -249,7 +244,7 @@ def _distances(
     """Sizes, median T² by size, tails of T² over it and of resemblance; each client by the scatter of the others."""
     k = len(plain)
     d = next(iter(plain.values())).shape[1] if plain else 1
-    nothing = np.array([1.0, 1e6]), np.full(2, float(d)), Tail.fit([]), Tail.fit([])
+    nothing = np.array([1.0, 1e6]), np.full(2, float(d)), UNKNOWN, UNKNOWN
     if k < ENOUGH_CLIENTS:
         return nothing
     fold = dict(zip(plain, (rng.permutation(k) % min(FOLDS, k)).tolist(), strict=True))

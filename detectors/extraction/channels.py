@@ -31,7 +31,7 @@ CHUNK = 512
 _GRID = np.concatenate([np.linspace(0.98, 0.1, 45), np.geomspace(0.09, 0.001, 40)])
 
 
-Reading = tuple[FloatArray, NDArray[np.bool_], FloatArray]
+Sight = tuple[FloatArray, NDArray[np.bool_], FloatArray]
 """What a view reads: (n, p) vectors, (n,) whether it was there, (n,) summed surprise of its categories in nats."""
 
 
@@ -69,7 +69,7 @@ class Channels:
         """(n,) position of the predicted class."""
         return positions(predicted(batch), self.labels)
 
-    def read(self, batch: EventBatch) -> list[Reading]:
+    def read(self, batch: EventBatch) -> list[Sight]:
         """What each view reads of a batch."""
         return [view.map.vectors(batch) for view in self.views]
 
@@ -89,7 +89,7 @@ class Channels:
     def _rows(self, batch: EventBatch) -> Rows:
         return self.rows_of(self.read(batch), margin(batch), self.label_of(batch))
 
-    def rows_of(self, read: Sequence[Reading], hardness: FloatArray | None, label: IntArray) -> Rows:
+    def rows_of(self, read: Sequence[Sight], hardness: FloatArray | None, label: IntArray) -> Rows:
         """The channels of (n,) events from what the views read, their margins and their predicted classes."""
         columns: list[FloatArray] = []
         first, made_up = np.empty((len(label), 0)), np.empty(0)

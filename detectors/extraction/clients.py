@@ -21,7 +21,7 @@ LONGEST_BLOCK = 200
 NEVER = 32
 """As many looks as these: the next doubling is out of reach."""
 DAY_S = 86_400.0
-_STATE = 8
+_STATE = 7
 _NEW = [COUNTS.index(name) for name in ("exact", "unseen")]
 
 
@@ -36,7 +36,7 @@ class ClientState:
         status: 0 nothing, 1 warning, 2 alarm.
         evidence: largest evidence since the status last was 0.
         since: event time at which the evidence began to rise; first_at, block_at: when the windows began.
-        total_looks, block_looks: how often each window was looked at.
+        total_looks: how often the window since first seen was looked at.
         day: the last day of event time, counted from the epoch, on which the client was active.
     """
 
@@ -50,13 +50,12 @@ class ClientState:
     first_at: float
     block_at: float
     total_looks: int
-    block_looks: int
     day: int = -1
 
     @classmethod
     def new(cls, crowd: IntArray, at: float) -> Self:
         zero = np.zeros_like(crowd)
-        return cls(zero, zero, crowd, crowd, 0, 0.0, at, at, at, 0, 0)
+        return cls(zero, zero, crowd, crowd, 0, 0.0, at, at, at, 0)
 
     @classmethod
     def by_blocks(cls, crowd: IntArray, at: float) -> Self:
@@ -68,12 +67,10 @@ class ClientState:
         """The stored state; a new one, beside ``crowd``, for a client not seen before."""
         if not arrays or arrays["sums"].shape != (4, len(crowd)) or arrays["state"].shape != (_STATE,):
             return cls.new(crowd, at)
-        status, evidence, since, first_at, block_at, total_looks, block_looks, day = arrays["state"].tolist()
+        status, evidence, since, first_at, block_at, total_looks, day = arrays["state"].tolist()
         total, block, first, current = arrays["sums"]
         times = (since, first_at, block_at)
-        return cls(
-            total, block, first, current, int(status), evidence, *times, int(total_looks), int(block_looks), int(day)
-        )
+        return cls(total, block, first, current, int(status), evidence, *times, int(total_looks), int(day))
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
         state = (
@@ -83,7 +80,6 @@ class ClientState:
             self.first_at,
             self.block_at,
             self.total_looks,
-            self.block_looks,
             self.day,
         )
         sums = np.stack([self.total, self.block, self.crowd_at_first, self.crowd_at_block])
@@ -129,7 +125,6 @@ class ClientState:
             block=zero if closed else self.block,
             crowd_at_block=crowd if closed else self.crowd_at_block,
             block_at=at if closed else self.block_at,
-            block_looks=self.block_looks + int(block),
         )
 
 

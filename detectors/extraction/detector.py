@@ -14,10 +14,13 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from detectors.arrays import led, under
 from detectors.base import MODEL, Arrays, Judgement, Kind, Level, Pane, Part, Reading, Subject, SubjectType, Unfit
 from detectors.batch import EventBatch, IntArray
 from detectors.budget import DEFAULT_EXPOSURE_LIMIT, WEEK_S, AlarmBudget
 from detectors.clients.rings import ClientRings, RingCode
+from detectors.clients.spending import clients_per_week, log_threshold
+from detectors.clients.sums import Runs
 from detectors.extraction.alignment import Alignment
 from detectors.extraction.baseline import Baseline
 from detectors.extraction.channels import Channels
@@ -32,20 +35,19 @@ from detectors.extraction.looks import Bench, Look, look
 from detectors.extraction.peers import Peers, capped
 from detectors.extraction.pools import link_name, linking_keys, links_of, retention
 from detectors.extraction.recalibration import OPEN_FOR_S, Recent
-from detectors.extraction.standing import Shared, Tally, clients_per_week, events_of, led, looks_per_week, under
+from detectors.extraction.standing import Shared, Tally, events_of, looks_per_week
 from detectors.extraction.study import EXPOSURE, Dossier, Study
 from detectors.extraction.telling import study_detail, summary_words
 from detectors.extraction.tempo import Tempo
 from detectors.extraction.verdict import MIN_EFFECT, Beside
 from detectors.extraction.words import detail, family, reason
-from detectors.keys import client_key
 from detectors.schema import Schema
 from detectors.sketch import Sketch
 
 CLIENTS = "clients"
 UNIT = "share of queries"
-LEAST_ALPHA, MOST_ALPHA = 1e-7, 1e-3
-"""What one client may spend in its life: never more than the second, since few honest clients show no tail beyond."""
+MOST_ALPHA = 1e-3
+"""What one client may spend in its life at most, since few honest clients show no tail beyond."""
 SHARES = {"clients": 0.6, "pools": 0.2, "groups": 0.2}
 """How the detector's false alarms are divided between clients alone and clients together."""
 RING = 160
@@ -123,17 +125,18 @@ class ExtractionDetector:
         channels = Channels.load(under("channels", part.arrays), part.facts["channels"])
         baseline = Baseline.load(under("baseline", part.arrays))
         alignment = Alignment.load(under("alignment", part.arrays))
-        allowed, clients = budget.alarms_per_week_of(cls.name), max(1.0, float(part.facts["clients_per_week"]))
+        allowed, clients = budget.alarms_per_week_of(cls.name), float(part.facts["clients_per_week"])
         looks = looks_per_week(float(part.facts["events_per_week"]), budget.pane_s)
         limits = Limits(
-            pool=_limit(allowed * SHARES["pools"] / clients), group=_limit(allowed * SHARES["groups"] / looks)
+            pool=log_threshold(allowed * SHARES["pools"], clients, MOST_ALPHA),
+            group=log_threshold(allowed * SHARES["groups"], looks, MOST_ALPHA),
         )
         return cls(
             channels,
             RingCode.load(under("rings", part.arrays), part.facts["rings"], channels.labels),
             baseline,
             Study.load(under("study", part.arrays), part.facts["study"]),
-            _limit(allowed * SHARES["clients"] / clients),
+            log_threshold(allowed * SHARES["clients"], clients, MOST_ALPHA),
             Identity.from_facts(part.facts["identity"]),
             Collusion(baseline, alignment, channels, part.facts["linking_keys"], limits),
             allowed * SHARES["clients"] / max(1.0, float(part.facts["client_days_per_week"])),
@@ -156,50 +159,21 @@ class ExtractionDetector:
         Events of which it is not known whose they are, are left out.
         """
         slices: list[dict[str, dict[str, IntArray]]] = [{} for _ in starts]
-        batch = self.identity.named(batch)
-        if batch.client_id is not None and len(batch):
-            known = np.array([bool(client) for client in batch.client_id.tolist()], dtype=bool)
-            position = np.searchsorted(starts, np.arange(len(batch)), side="right") - 1
-            self._sum_clients(batch.take(known), position[known], slices)
+        runs = Runs.of(self.identity.named(batch), starts)
+        if runs is not None:
+            self._sum_clients(runs, slices)
+            for key in self.collusion.retention:
+                _count_links(key, runs, slices)
         return [Sketch(keyed=groups) for groups in slices]
 
-    def _sum_clients(self, batch: EventBatch, position: IntArray, slices: list[dict[str, dict[str, IntArray]]]) -> None:
-        if not len(batch):
-            return
-        assert batch.client_id is not None
-        number: dict[str, int] = {}
-        client = np.array([number.setdefault(c, len(number)) for c in batch.client_id.tolist()], dtype=np.int64)
-        keys = [client_key(c) for c in number]
-        group = position * len(keys) + client
-        order = np.argsort(group, kind="stable")
-        first = np.flatnonzero(np.diff(group[order], prepend=-1))
-        rows = self.channels.rows(batch)
-        values = np.add.reduceat(contributions(rows, batch, self._labels)[order], first, axis=0)
-        studied, told = self.study.sums(rows, batch, order, first, self.channels)
-        for code, sums, study, some in zip(group[order][first].tolist(), values, studied, told.tolist(), strict=True):
-            key, groups = keys[code % len(keys)], slices[code // len(keys)]
-            groups.setdefault(CLIENTS, {})[key] = sums
+    def _sum_clients(self, runs: Runs, slices: list[dict[str, dict[str, IntArray]]]) -> None:
+        rows = self.channels.rows(runs.batch)
+        values = runs.sums(contributions(rows, runs.batch, self._labels))
+        studied, told = self.study.sums(rows, runs.batch, runs.order, runs.first, self.channels)
+        for (i, key), sums, study, some in zip(runs.places(), values, studied, told.tolist(), strict=True):
+            slices[i].setdefault(CLIENTS, {})[key] = sums
             if some:
-                groups.setdefault(EXPOSURE, {})[key] = study
-        for key in self.collusion.retention:
-            self._count_links(key, batch, [keys[i] for i in client.tolist()], position, slices)
-
-    def _count_links(
-        self,
-        key: str,
-        batch: EventBatch,
-        clients: Sequence[str],
-        position: IntArray,
-        slices: list[dict[str, dict[str, IntArray]]],
-    ) -> None:
-        counts: dict[tuple[int, str, str], int] = {}
-        for at, client, value in zip(
-            position.tolist(), clients, batch.segments.get(key, np.full(len(batch), None)).tolist(), strict=True
-        ):
-            if value:
-                counts[at, str(value), client] = counts.get((at, str(value), client), 0) + 1
-        for (at, value, client), n in counts.items():
-            slices[at].setdefault(LINK + key, {})[link_name(value, client)] = np.array([n], dtype=np.int64)
+                slices[i].setdefault(EXPOSURE, {})[key] = study
 
     def subjects(self, pane: Pane) -> Sequence[Subject]:
         """The model, every client seen in the pane, and the pools that they are in."""
@@ -301,10 +275,13 @@ class ExtractionDetector:
             dossier = Dossier.load(evidence.get(self.identity.state(client)), self.study.width)
             dossier = dossier.after(studied.get(client), *events_of([added[client]]), pane.start)
             seen: Look | None = None
-            if state.total_due or state.block_due:
-                dossier, copy = self.study.looked(dossier, scene.end)
-                measured |= {} if copy is None else {client: (copy, dossier.gain[0])}
-            if state.total_due or state.block_due or state.status == 2:
+            copy: Copy | None = None
+            due = state.total_due or state.block_due
+            if due or state.status == 2:
+                copy = self.study.copy(dossier.sums)
+                if due and copy is not None:
+                    dossier = dossier.measured(copy, scene.end)
+                    measured[client] = (copy, dossier.gain[0])
                 bench = Bench(
                     today,
                     self.baseline,
@@ -315,27 +292,29 @@ class ExtractionDetector:
                     self.log_threshold,
                     self.study.itself,
                     client,
-                    Beside(*self.study.witness(dossier, unpack(state.total, self._labels).classes)),
+                    Beside(*self.study.witness(dossier, copy, unpack(state.total, self._labels).classes)),
                 )
                 state, seen = look(state, bench, scene.end)
             tally = tally.saw(client, state, seen)
             kept[self.identity.state(client)] = state.to_arrays() | dossier.to_arrays()
             if seen is not None and (seen.level or earlier.status):
-                readings.append(self._reading(client, state, seen, dossier, tempo))
+                readings.append(self._reading(client, state, seen, dossier, copy, tempo))
             if state.status == 2:
                 scene.accused.add(client)
             else:
                 scene.accused.discard(client)
         return kept, readings, tally, measured
 
-    def _reading(self, client: str, state: ClientState, seen: Look, dossier: Dossier, tempo: Tempo) -> Reading:
+    def _reading(
+        self, client: str, state: ClientState, seen: Look, dossier: Dossier, copy: Copy | None, tempo: Tempo
+    ) -> Reading:
         level, finding = _LEVELS[seen.level], seen.finding
         kind = family(finding, self.channels)
         facts: Mapping[str, Any] = {}
         if level is not Level.OK:
             classes = unpack(state.total, self._labels).classes
             facts = detail(finding, kind, self.channels, self.baseline, seen.window) | study_detail(
-                self.study, dossier, classes, tempo, kind, self.exposure_limit
+                self.study, dossier, copy, classes, tempo, kind, self.exposure_limit
             )
         caveat = f" {self.identity.caveat}" if self.identity.caveat else ""
         return Reading(
@@ -396,5 +375,13 @@ class ExtractionDetector:
         }
 
 
-def _limit(alpha: float) -> float:
-    return float(-np.log(np.clip(alpha, LEAST_ALPHA, MOST_ALPHA)))
+def _count_links(key: str, runs: Runs, slices: list[dict[str, dict[str, IntArray]]]) -> None:
+    """How many events of each client have each value of a linking key."""
+    counts: dict[tuple[int, str, str], int] = {}
+    values = runs.batch.segments.get(key, np.full(len(runs.batch), None)).tolist()
+    for at, client, value in zip(runs.position.tolist(), runs.client.tolist(), values, strict=True):
+        if value:
+            place = (at, str(value), runs.keys[client])
+            counts[place] = counts.get(place, 0) + 1
+    for (at, value, client_key), n in counts.items():
+        slices[at].setdefault(LINK + key, {})[link_name(value, client_key)] = np.array([n], dtype=np.int64)

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from detectors.base import Unfit
 from detectors.batch import EventBatch, FloatArray, IntArray
-from detectors.clients.decoys import Stock, decoys, disguised
 from detectors.clients.labels import common_labels, positions, predicted
 from detectors.clients.likeness import Likeness
 from detectors.clients.rings import Code, RingCode, clients_of, fit_rings
+from detectors.clients.sample import MIN_ROWS, chosen
 from detectors.clients.space import MIN_CLASS_ROWS, Frame, Space, View, class_means, frame_of
 from detectors.clients.vectors import VectorMap, view_maps
-from detectors.extraction.baseline import MIN_QUERIES, Baseline, Honest
+from detectors.extraction.baseline import Baseline, Honest
 from detectors.extraction.channels import (
     FOURIER,
     Channels,
@@ -31,20 +31,13 @@ from detectors.extraction.channels import (
     quantile_table,
     strangest,
 )
+from detectors.extraction.imagined import GEOMETRY_ROWS, changed, made_up, rare_of
 from detectors.extraction.layout import fresh
 from detectors.extraction.selfhistory import Itself
 from detectors.extraction.study import Study
 from detectors.schema import Schema
 
-MAX_ROWS = 40_000
-MAX_NUMBERS = 20_000_000
-MAX_ROWS_OF_CLIENT = 1_000
-GEOMETRY_ROWS = 8_000
 ROWS_PER_AXIS = 10
-MIN_ROWS = 200
-CHANGED_CLIENTS = 150
-MOST_CHANGED = 200
-DECOYS = 4_000
 FOLDS = 4
 
 
@@ -64,26 +57,12 @@ def fit(
     channels, rows = fit_channels(kept, maps, rng)
     code, codes = fit_rings(kept, maps[-1], rows.label, channels.labels, seed)
     clients, classes = honest(kept, rows, codes, len(channels.labels))
-    moved, decoys_at = changed(kept, rows, codes, channels, seed), made_up(kept, rows, channels, seed)
+    read = channels.read(kept)
+    moved, decoys_at = changed(kept, read, rows, codes, channels, seed), made_up(read, rows, channels, seed)
     baseline = Baseline.fit(clients, moved, decoys_at, classes, seed)
     itself = Itself.fit(kept, rows, fresh(rows, codes), baseline.spread, len(channels.labels), seed)
     study = Study.fit(kept, rows, codes == Code.EXACT, channels, itself, rng)
     return channels, code, baseline, study, clients
-
-
-def chosen(reference: EventBatch, wide: int) -> IntArray:
-    """Positions of the rows to learn from, in order: the first of every client, so that no client rules."""
-    assert reference.client_id is not None
-    groups = clients_of(reference.client_id)
-    limit = min(MAX_ROWS, max(4_000, MAX_NUMBERS // max(1, wide)))
-    sizes = np.sort([len(index) for _, index in groups])
-    cap = MAX_ROWS_OF_CLIENT
-    while cap > 25 and np.minimum(sizes, cap).sum() > limit:
-        cap = int(cap * 0.8)
-    kept = np.concatenate([index[:cap] for _, index in groups])
-    if len(groups) < FOLDS:
-        kept = np.concatenate([index[:: max(1, len(index) // limit)] for _, index in groups])
-    return np.sort(kept)[:limit]
 
 
 def folds_of(batch: EventBatch, rng: np.random.Generator) -> IntArray:
@@ -238,58 +217,5 @@ def honest(batch: EventBatch, rows: Rows, codes: FloatArray, n_labels: int) -> t
         own, c = index[new[index]], codes[index]
         c = c[c > Code.EXACT]
         near = np.stack([(c == Code.NEAREST) | (c == Code.NEAR), c <= Code.CLOSE], axis=1)
-        clients.append(Honest(client, rows.phi[own], _rare(rows.strangeness[own]), near))
+        clients.append(Honest(client, rows.phi[own], rare_of(rows.strangeness[own]), near))
     return [c for c in clients if c.fresh], np.bincount(rows.label, minlength=n_labels + 1).astype(np.float64)
-
-
-def changed(batch: EventBatch, rows: Rows, codes: FloatArray, channels: Channels, seed: int) -> list[Honest]:
-    """The reference's clients as a device that nobody has yet would show them; what the model answered stays."""
-    assert batch.client_id is not None
-    rng = np.random.default_rng(seed)
-    new, read, hardness = fresh(rows, codes), channels.read(batch), margin(batch)
-    able = [(client, index[new[index]][:MOST_CHANGED]) for client, index in clients_of(batch.client_id)]
-    able = [(client, index) for client, index in able if len(index) >= MIN_QUERIES][:CHANGED_CLIENTS]
-    some = np.arange(0, len(batch), max(1, len(batch) // GEOMETRY_ROWS))
-    stocks = [
-        Stock.of(view.map, vectors[some], rows.label[some], rng)
-        for view, (vectors, _, _) in zip(channels.views, read, strict=True)
-    ]
-    out = []
-    for client, index in able:
-        moved = [
-            (
-                stock.squashed(disguised(stock, stock.loosened(vectors[index]), rng, len(index))),
-                seen[index],
-                nats[index],
-            )
-            for stock, (vectors, seen, nats) in zip(stocks, read, strict=True)
-        ]
-        hard = None if hardness is None else hardness[index]
-        found = channels.rows_of(moved, hard, rows.label[index])
-        out.append(Honest(client, found.phi, _rare(found.strangeness), np.empty((0, 2), dtype=bool)))
-    return out
-
-
-def made_up(batch: EventBatch, rows: Rows, channels: Channels, seed: int) -> FloatArray:
-    """(sorts, d) mean channel row of each sort of made-up query; its class is that of the nearest mean."""
-    rng = np.random.default_rng(seed)
-    read = channels.read(batch)
-    some = np.flatnonzero(rows.present)[:: max(1, int(rows.present.sum()) // GEOMETRY_ROWS)]
-    by_view = [
-        decoys(Stock.of(view.map, vectors[some], rows.label[some], rng), DECOYS, rng)
-        for view, (vectors, _, _) in zip(channels.views, read, strict=True)
-    ]
-    usual = read[-1][2][some]
-    means = []
-    for vectors in zip(*by_view, strict=True):
-        n = len(vectors[0])
-        label = channels.views[-1].space.nearest_class(channels.views[-1].space.whitened(vectors[-1])[0])
-        nats = rng.choice(usual, n)
-        found = channels.rows_of([(v, np.ones(n, dtype=bool), nats) for v in vectors], None, label)
-        means.append(found.phi.mean(axis=0))
-    return np.array(means)
-
-
-def _rare(strangeness: FloatArray) -> NDArray[np.bool_]:
-    nats = np.nan_to_num(strangeness)[:, None]
-    return np.asarray(nats >= -np.log([0.01, 0.05]))

@@ -7,7 +7,6 @@ with an open alarm never enter it: a suspect must not teach its judges.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.batch import FloatArray, IntArray
+from detectors.clients.sums import client_number
 from detectors.extraction.heads import Spread
 from detectors.extraction.layout import COUNTS, Sums, unpack
 
@@ -63,9 +63,9 @@ class Peers:
         running = self.running + sum(capped(clients).values(), np.zeros_like(self.running))
         for client, added in clients.items():
             new, n = unpack(added, n_labels).vector, float(added[0])
-            old, seen_at = table.get(key_of(client), (np.zeros_like(new), at))
+            old, seen_at = table.get(client_number(client), (np.zeros_like(new), at))
             faded = old * np.exp(-n / MEMORY) + new * min(1.0, MEMORY / max(n, 1.0))
-            table[key_of(client)] = (faded, max(at, seen_at))
+            table[client_number(client)] = (faded, max(at, seen_at))
         kept = sorted(table.items(), key=lambda item: (-item[1][1], item[0]))[:MAX_PEERS]
         return Peers(
             np.array([k for k, _ in kept], dtype=np.int64),
@@ -76,13 +76,13 @@ class Peers:
 
     def without(self, clients: Iterable[str]) -> Peers:
         """The table without these clients."""
-        gone = [key_of(client) for client in clients]
+        gone = [client_number(client) for client in clients]
         kept = ~np.isin(self.keys, gone)
         return Peers(self.keys[kept], self.sums[kept], self.seen_at[kept], self.running)
 
     def of(self, client: str, n_classes: int) -> Company:
         """The other clients of ``client`` that have been seen enough."""
-        kept = (self.keys != key_of(client)) & (self.sums[:, _FRESH] >= MIN_SEEN)
+        kept = (self.keys != client_number(client)) & (self.sums[:, _FRESH] >= MIN_SEEN)
         return Company(self.sums[kept], n_classes)
 
 
@@ -156,9 +156,3 @@ class Company:
 def _rates(rows: FloatArray, parts: tuple[str, ...], whole: str) -> FloatArray:
     hits = rows[:, [COUNTS.index(part) for part in parts]].sum(axis=1)
     return np.asarray(hits / np.maximum(rows[:, COUNTS.index(whole)], 1.0))
-
-
-def key_of(client: str) -> int:
-    """A 64-bit stand-in for a client id."""
-    digest = hashlib.blake2b(client.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest, "little", signed=True)

@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.batch import EventBatch, IntArray
+from detectors.clients.betabinomial import Rate
 from detectors.extraction.accounts import pack_text, unpack_text
 from detectors.extraction.baseline import Baseline, Honest
 from detectors.extraction.clients import ClientState
-from detectors.extraction.heads import Rate, Spread
+from detectors.extraction.heads import Spread
 from detectors.keys import client_key
 
 MAX_KEYS = 4

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.batch import FloatArray, IntArray
+from detectors.clients.sums import client_number
 from detectors.extraction.baseline import Baseline
-from detectors.extraction.peers import key_of
 from detectors.extraction.tails import Tail
 
 MAX_ENTRIES = 256
@@ -75,9 +75,9 @@ class Recent:
 
     def judged(self, accused: Sequence[str], cleared: Sequence[str], days: int, alarms: int, at: float) -> Recent:
         """After a pane: who is under alarm, who no longer is, and what is added to the account."""
-        gone = [key_of(client) for client in (*accused, *cleared)]
+        gone = [client_number(client) for client in (*accused, *cleared)]
         stays = ~np.isin(self.open_keys, gone) & (at - self.open_at < OPEN_FOR_S)
-        new = np.array([key_of(client) for client in sorted(accused)], dtype=np.int64)
+        new = np.array([client_number(client) for client in sorted(accused)], dtype=np.int64)
         keys = np.concatenate([new, self.open_keys[stays]])[:MAX_OPEN]
         times = np.concatenate([np.full(len(new), at), self.open_at[stays]])[:MAX_OPEN]
         return replace(
@@ -90,7 +90,7 @@ class Recent:
 
     def without(self, clients: Sequence[str]) -> Recent:
         """The entries of these clients struck out."""
-        kept = ~np.isin(self.keys, [key_of(client) for client in clients])
+        kept = ~np.isin(self.keys, [client_number(client) for client in clients])
         return replace(self, keys=self.keys[kept], log_p=self.log_p[kept], at=self.at[kept])
 
     @property
@@ -103,7 +103,7 @@ class Recent:
         if not looks:
             return self
         rest = self.without(list(looks))
-        keys = np.concatenate([[key_of(client) for client in sorted(looks)], rest.keys]).astype(np.int64)
+        keys = np.concatenate([[client_number(client) for client in sorted(looks)], rest.keys]).astype(np.int64)
         log_p = np.concatenate([[looks[client] for client in sorted(looks)], rest.log_p])
         times = np.concatenate([np.full(len(looks), at), rest.at])
         kept = np.lexsort((keys, -times))[:MAX_ENTRIES]

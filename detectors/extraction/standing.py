@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.arrays import led, under
 from detectors.base import Arrays
-from detectors.batch import EventBatch, IntArray
+from detectors.batch import IntArray
 from detectors.budget import WEEK_S
 from detectors.extraction.accounts import LOOK_QUERIES, LOOK_S, Accounts
 from detectors.extraction.clients import DAY_S, ClientState
@@ -108,23 +109,3 @@ def events_of(sums: Iterable[IntArray]) -> tuple[int, int]:
 def looks_per_week(events_per_week: float, pane_s: float) -> float:
     """How often groups are looked for at most: every hour, and whenever five hundred queries came, once a pane."""
     return float(np.clip(WEEK_S / LOOK_S + events_per_week / LOOK_QUERIES, 1.0, WEEK_S / pane_s))
-
-
-def clients_per_week(reference: EventBatch, span_s: float = WEEK_S) -> float:
-    """Distinct clients of each ``span_s`` of the reference, summed over an average week (or all of a shorter one)."""
-    assert reference.client_id is not None
-    since = reference.timestamp - reference.timestamp.min()
-    slot, weeks = (since // span_s).astype(np.int64), np.unique(since // WEEK_S)
-    pairs = {(s, c) for s, c in zip(slot.tolist(), reference.client_id.tolist(), strict=True) if c}
-    return len(pairs) / max(1, len(weeks))
-
-
-def led(prefix: str, arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
-    """The arrays, each name led by ``prefix/``."""
-    return {f"{prefix}/{name}": array for name, array in arrays.items()}
-
-
-def under(prefix: str, arrays: Arrays) -> dict[str, NDArray[Any]]:
-    """The arrays whose names are led by ``prefix/``, without it."""
-    cut = len(prefix) + 1
-    return {name[cut:]: array for name, array in arrays.items() if name.startswith(prefix + "/")}

@@ -97,12 +97,7 @@ class Study:
         """(CELLS,) queries by cell."""
         return sums[-CELLS:]
 
-    def looked(self, dossier: Dossier, at: float) -> tuple[Dossier, Copy | None]:
-        """The dossier after its exposure was measured at event time ``at``, and what was measured."""
-        copy = self.copy(dossier.sums)
-        return (dossier, None) if copy is None else (dossier.measured(copy, at), copy)
-
-    def witness(self, dossier: Dossier, classes: FloatArray) -> tuple[float, float]:
+    def witness(self, dossier: Dossier, copy: Copy | None, classes: FloatArray) -> tuple[float, float]:
         """Log p-values of coverage (H5) and of exposure (H6) beside honest clients of equal volume; 0 where unknown."""
         counts = self.counts(dossier.sums)
         size = self.coverage.below(float(counts.sum()))
@@ -110,7 +105,6 @@ class Study:
         if size is not None:
             wide = self.coverage.log_p(rarefied(counts, SIZES[size]), size)
             h5 = min(0.0, min(wide, self.evenness.log_p(evenness(classes), size)) + _TWICE)
-        copy = self.copy(dossier.sums)
         above = None if copy is None else self.copied.above(copy.n)
         return h5, 0.0 if copy is None or above is None else self.copied.log_p(copy.share, above)
 

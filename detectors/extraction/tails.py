@@ -20,6 +20,8 @@ SHARE_BEYOND = 0.03
 """Share of honest clients, the oddest, that the Pareto tail is learned from."""
 UNSHOWN = 1.0
 """How many honest clients of sorts that it does not show a reference is taken to lack."""
+FEWEST = 3
+"""Honest clients with fewer looks than these tell nothing of a tail."""
 LEAST_SCALE = 0.12
 """Of the tail in logarithms: no reference shows less."""
 MOST_SCALE = 0.5
@@ -40,28 +42,24 @@ class Tail:
     scale: float
 
     @classmethod
-    def fit(cls, largest: Sequence[float], made_up: Sequence[float] = ()) -> Self:
+    def fit(cls, largest: Sequence[float], made_up: Sequence[float] = ()) -> Tail:
         """From the largest looks of honest clients, and of made-up ones."""
-        values = np.concatenate([np.asarray(largest, dtype=np.float64), np.asarray(made_up, dtype=np.float64)])
-        if not len(largest):
-            return cls(1.0, 3.0, 0.1, MOST_SCALE)
-        weight = np.ones(len(values))
-        if len(made_up):
-            weight[len(largest) :] = UNSHOWN / len(made_up)
-        values = np.maximum(values, 1e-6)
+        if len(largest) < FEWEST:
+            return UNKNOWN
+        values = np.maximum(np.array([*largest, *made_up]), 1e-6)
+        weight = np.repeat([1.0, UNSHOWN / max(1, len(made_up))], [len(largest), len(made_up)])
         order = np.argsort(-values)
         values, weight = values[order], weight[order]
         whole = float(weight.sum()) + 1.0
         above = (np.cumsum(weight) + 1.0) / whole
         share = max(SHARE_BEYOND, 3.0 / whole)
         last = int(np.clip(np.searchsorted(above, share), 2, max(2, len(values) // 2)))
-        beyond = float(values[min(last, len(values) - 1)])
-        excess = np.log(values[:last] / beyond) if last <= len(values) else np.zeros(1)
-        mean = float(np.average(excess, weights=weight[:last])) if len(excess) else MOST_SCALE
-        caution = 1.0 + 1.0 / np.sqrt(max(1.0, min(len(excess), float(weight[:last].sum()) * 4.0)))
-        middle = float(values[np.searchsorted(above, 0.5, side="left").clip(0, len(values) - 1)])
-        found = float(np.clip(mean * caution, LEAST_SCALE, MOST_SCALE))
-        return cls(min(middle, 0.99 * beyond), beyond, float(above[min(last, len(above) - 1)]), found)
+        beyond = float(values[last])
+        mean = float(np.average(np.log(values[:last] / beyond), weights=weight[:last]))
+        caution = 1.0 + 1.0 / np.sqrt(max(1.0, min(last, 4.0 * float(weight[:last].sum()))))
+        middle = float(values[min(int(np.searchsorted(above, 0.5)), len(values) - 1)])
+        scale = float(np.clip(mean * caution, LEAST_SCALE, MOST_SCALE))
+        return cls(min(middle, 0.99 * beyond), beyond, float(above[last]), scale)
 
     def log_p(self, value: float) -> float:
         """Natural log of the chance that an honest client's largest look is at least ``value``."""
@@ -90,3 +88,7 @@ class Tail:
     def of_row(cls, row: FloatArray) -> Self:
         middle, beyond, share, scale = row.tolist()
         return cls(middle, beyond, share, scale)
+
+
+UNKNOWN = Tail(1.0, 3.0, 0.1, MOST_SCALE)
+"""What is thought of honest clients where too few are known."""

@@ -71,10 +71,9 @@ class Exposed:
 
 
 def study_detail(
-    study: Study, dossier: Dossier, classes: FloatArray, crowd: Tempo, family: Family, limit: float
+    study: Study, dossier: Dossier, copy: Copy | None, classes: FloatArray, crowd: Tempo, family: Family, limit: float
 ) -> dict[str, Any]:
     """JSON-ready facts of one client: ``exposure``, ``coverage``, ``tempo`` and ``actions``; ``classes`` are counts."""
-    copy = study.copy(dossier.sums)
     out: dict[str, Any] = {"tempo": dossier.tempo.facts(crowd), "actions": actions(family, copy, limit)}
     if copy is not None:
         out["exposure"] = exposure_facts(copy, dossier)

@@ -19,9 +19,9 @@ from typing import Literal
 import numpy as np
 
 from detectors.batch import FloatArray
+from detectors.clients.betabinomial import PAST_WEIGHT
 from detectors.extraction.baseline import Baseline
 from detectors.extraction.channels import EDGES, FOURIER
-from detectors.extraction.heads import PAST_WEIGHT
 from detectors.extraction.history import History
 from detectors.extraction.layout import Sums
 from detectors.extraction.peers import Company

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from detectors.clients.betabinomial import Rate, beta_binomial_log_sf
 from detectors.extraction.baseline import fit_rate, scatter
-from detectors.extraction.heads import Rate, beta_binomial_log_sf, t_squared, towards
+from detectors.extraction.heads import t_squared, towards
 from detectors.extraction.tails import Tail
 from detectors.extraction.verdict import HEAD_SHARES, share_unlike
 
