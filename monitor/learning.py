@@ -49,9 +49,9 @@ class Extras:
 
 @dataclass
 class Learned:
-    """What was done to the events before the fit."""
+    """What was done to the events before the fit, and which they are."""
 
-    event_ids: frozenset[str] = frozenset()
+    events: frozenset[tuple[str, float]] = frozenset()
     n_training: int = 0
     remarks: list[str] = field(default_factory=list)
 
@@ -87,10 +87,15 @@ def learn_reference(
 
     def fitted(events: EventBatch, version: str, seed: int, pane_s: int | None) -> Reference:
         kept = _without_training(events, extras.training, learned)
-        learned.event_ids = frozenset(kept.event_id.tolist())
+        learned.events = frozenset(known_by(kept))
         return fit(extras.own.annotate(kept), version, seed, pane_s)
 
     return reference_from_file(files, model, version, seed, pane_s, progress, counts, fitted), learned
+
+
+def known_by(batch: EventBatch) -> Iterable[tuple[str, float]]:
+    """What each event is known by again: its id and its time, since ids of another day may start over."""
+    return zip(batch.event_id.tolist(), batch.timestamp.tolist(), strict=True)
 
 
 def load_head(path: Path) -> Head:

@@ -20,7 +20,7 @@ from detectors.ood.scorer import Basis, OodScorer, OodScores
 from detectors.reference import Reference
 from monitor.errors import PermanentError
 from monitor.history import ReadCounts, models_in, read_batches
-from monitor.learning import Extras, learn_reference
+from monitor.learning import Extras, known_by, learn_reference
 
 _SIGNIFICANT = 9
 _POSITION = re.compile(r"files-\d+-\d+-\d+")
@@ -96,7 +96,7 @@ def score_logs(
     chosen = model or _only_model(reference_file)
     reference, learned = learn_reference([reference_file], chosen, None, seed, extras, tested=False)
     scorer = _scorer(reference)
-    known = _ids_to_look_for(learned.event_ids, logs, reference_file)
+    known = _events_to_look_for(learned.events, logs, reference_file)
     counts = ReadCounts()
     events = in_reference = 0
     missing: Counter[str] = Counter()
@@ -110,7 +110,7 @@ def score_logs(
         p_values.update(dict(zip(names.tolist(), sizes.tolist(), strict=True)))
         there = scored.basis != Basis.NOTHING
         missing.update({name: int((lacks & there).sum()) for name, lacks in scored.missing.items()})
-        in_reference += sum(event_id in known for event_id in batch.event_id.tolist())
+        in_reference += sum(event in known for event in known_by(batch))
         events += len(batch)
         lines = _lines(batch, scored)
         if form is ScoreLines.EXPLAINED:
@@ -132,11 +132,13 @@ def score_logs(
     )
 
 
-def _ids_to_look_for(ids: frozenset[str], logs: Sequence[Path], reference_file: Path) -> frozenset[str]:
-    """Ids that tell an event of the reference again; one made up from its position does so only in the same file."""
+def _events_to_look_for(
+    events: frozenset[tuple[str, float]], logs: Sequence[Path], reference_file: Path
+) -> frozenset[tuple[str, float]]:
+    """Events of the reference that can be told again; an id made up from a position says so only in the same file."""
     if [path.resolve() for path in logs] == [reference_file.resolve()]:
-        return ids
-    return frozenset(event_id for event_id in ids if not _POSITION.fullmatch(event_id))
+        return events
+    return frozenset(event for event in events if not _POSITION.fullmatch(event[0]))
 
 
 def _lines(batch: EventBatch, scored: OodScores) -> list[dict[str, Any]]:
