@@ -67,7 +67,7 @@ def layout(settings: DashboardSettings) -> dmc.MantineProvider:
         ],
         id="mantine",
         theme=MANTINE,
-        forceColorScheme="light",
+        defaultColorScheme="auto",
     )
 
 

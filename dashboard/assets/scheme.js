@@ -1,9 +1,11 @@
-// Runs before the first paint, so that a dark page does not flash white.
+// Runs before the first paint, so that a dark page does not flash white: neither now nor when Mantine mounts, which reads
+// the scheme it starts with from its own key.
 (function () {
   "use strict";
   let choice = "system";
   try {
     choice = window.localStorage.getItem("vedette-scheme") || "system";
+    window.localStorage.setItem("mantine-color-scheme-value", choice === "system" ? "auto" : choice);
   } catch (error) {
     choice = "system";
   }
