@@ -1,8 +1,8 @@
 """Decoys: made-up queries such as thieves send, and ordinary queries as an unknown device would send them.
 
 An attacker who does not have the model's own kind of data makes inputs up: single columns drawn apart, uniform values,
-blends and patchworks of a few inputs, smooth fields, noise, signed steps. A new device changes all inputs in the same
-way: gain, offset, noise, blur, one column that reads otherwise, a category nobody knows. Told apart on rows that can be
+blends and patchworks of a few inputs, smooth fields and textures, noise, signed steps. A new device changes all inputs
+in the same way: gain, offset, noise, blur, one column that reads otherwise, a category nobody knows. Told apart on rows that can be
 made from any reference, what is learned serves for inputs nobody has made up. The idea is outlier exposure (Hendrycks
 et al. 2019), with the transformations of honest devices on the ordinary side.
 
@@ -38,6 +38,7 @@ class Stock:
         centre (numeric,): mean in units of the log. blocks: columns of each categorical feature.
         step (n, numeric): for each row the signs of a step towards the mean of another class.
         spread (numeric,), axes (numeric, numeric): deviations along the principal axes of the numbers, largest first.
+        kinship (numeric, numeric): cube of how far numbers go together, 1 with themselves, 0 where they do not.
     """
 
     rows: FloatArray
@@ -48,6 +49,7 @@ class Stock:
     step: FloatArray
     spread: FloatArray
     axes: FloatArray
+    kinship: FloatArray
 
     @property
     def alike(self) -> bool:
@@ -64,8 +66,10 @@ class Stock:
     def of(cls, source: VectorMap, rows: FloatArray, label: IntArray, rng: np.random.Generator) -> Self:
         p = len(source.centre)
         rows = _loosened(rows, p)
-        step = _steps(rows[:, :p], label, rng)
-        return cls(rows, p, source.scale, source.centre, source.blocks, step, *_principal(rows[:, :p]))
+        covariance = np.cov(rows[:, :p].T).reshape(p, p) if p else np.empty((0, 0))
+        spread, axes = _principal(covariance)
+        step, kinship = _steps(rows[:, :p], label, rng), _kinship(covariance)
+        return cls(rows, p, source.scale, source.centre, source.blocks, step, spread, axes, kinship)
 
     def loosened(self, vectors: FloatArray) -> FloatArray:
         """A copy of vectors, as ``VectorMap.vectors`` gives them, without the squashing."""
@@ -88,12 +92,18 @@ def _loosened(vectors: FloatArray, numeric: int) -> FloatArray:
     return out
 
 
-def _principal(numbers: FloatArray) -> tuple[FloatArray, FloatArray]:
-    p = numbers.shape[1]
-    if not p:
+def _principal(covariance: FloatArray) -> tuple[FloatArray, FloatArray]:
+    if not len(covariance):
         return np.empty(0), np.empty((0, 0))
-    values, axes = np.linalg.eigh(np.cov(numbers.T).reshape(p, p))
+    values, axes = np.linalg.eigh(covariance)
     return np.sqrt(np.maximum(values[::-1], 0.0)), axes[:, ::-1]
+
+
+def _kinship(covariance: FloatArray) -> FloatArray:
+    deviation = np.sqrt(np.maximum(np.diag(covariance), 1e-12))
+    together = np.clip(covariance / np.outer(deviation, deviation), 0.0, 1.0) ** 3
+    np.fill_diagonal(together, 1.0)
+    return np.asarray(together)
 
 
 def _steps(numbers: FloatArray, label: IntArray, rng: np.random.Generator) -> FloatArray:
@@ -137,13 +147,14 @@ def _device(stock: Stock, numbers: FloatArray, rng: np.random.Generator) -> Floa
     centre = stock.centre / stock.scale if stock.alike and rng.random() < 0.5 else np.zeros(p)
     match int(rng.integers(6)) if stock.alike else _ONE_COLUMN:
         case 0:
-            return np.asarray(numbers * rng.uniform(0.5, 1.3) + rng.normal(0.0, 0.3) * unit)
+            return np.asarray(numbers * rng.uniform(0.35, 1.4) + rng.normal(0.0, 0.3) * unit)
         case 1:
-            return np.asarray((numbers + centre) * rng.uniform(0.5, 1.2) - centre)
+            return np.asarray((numbers + centre) * rng.uniform(0.35, 1.4) - centre)
         case 2:
-            return np.asarray(numbers + rng.normal(0.0, rng.uniform(0.05, 0.5), numbers.shape) * unit)
+            return np.asarray(numbers + rng.normal(0.0, rng.uniform(0.05, 0.8), numbers.shape) * unit)
         case 3:
-            return np.asarray((numbers + centre) * rng.uniform(0.5, 1.0) - centre + rng.uniform(0.0, 1.0) * unit)
+            faint = (numbers + centre) * rng.uniform(0.35, 1.0) - centre + rng.uniform(0.0, 1.2) * unit
+            return np.asarray(faint + rng.normal(0.0, rng.uniform(0.0, 0.4), numbers.shape) * unit)
         case 4:
             kept = np.where(np.arange(p) < rng.integers(1, p), 1.0, rng.uniform(0.0, 0.9))
             return np.asarray(((numbers @ stock.axes) * kept) @ stock.axes.T)
@@ -172,8 +183,8 @@ def _uniform(stock: Stock, n: int, rng: np.random.Generator) -> FloatArray:
     numbers = stock.rows[:, : stock.numeric]
     low, high = numbers.min(axis=0), numbers.max(axis=0)
     if stock.alike and rng.random() < 0.5:
-        raw_low, raw_high = (low * stock.scale + stock.centre).min(), (high * stock.scale + stock.centre).max()
-        low, high = (raw_low - stock.centre) / stock.scale, (raw_high - stock.centre) / stock.scale
+        least, most = _raw_range(stock, low, high)
+        low, high = (least - stock.centre) / stock.scale, (most - stock.centre) / stock.scale
     out[:, : stock.numeric] = rng.uniform(low, high, (n, stock.numeric))
     for block in stock.blocks:
         levels = np.unique(stock.rows[:, block], axis=0)
@@ -218,6 +229,34 @@ def _smooth(stock: Stock, n: int, rng: np.random.Generator) -> FloatArray:
     return out
 
 
+def _texture(stock: Stock, n: int, rng: np.random.Generator) -> FloatArray:
+    """A level for the whole query and a texture around it, in which columns that go together in ordinary queries do."""
+    out = _shuffled(stock, n, rng)
+    p = stock.numeric
+    if not p:
+        return out
+    noise = rng.standard_normal((n, p)) @ (stock.kinship / np.linalg.norm(stock.kinship, axis=0))
+    wide = noise @ (stock.kinship / stock.kinship.sum(axis=0))
+    fine = rng.random((n, 1))
+    texture = fine * noise + (1.0 - fine) * wide
+    texture -= texture.mean(axis=1, keepdims=True)
+    texture /= np.maximum(texture.std(axis=1, keepdims=True), 1e-9)
+    numbers = stock.rows[:, :p]
+    low, high = numbers.min(axis=0), numbers.max(axis=0)
+    if not stock.alike:
+        out[:, :p] = np.clip(rng.normal(0.0, 1.0, (n, 1)) + rng.uniform(0.3, 1.5, (n, 1)) * texture, low, high)
+        return out
+    least, most = _raw_range(stock, low, high)
+    raw = rng.uniform(least, most, (n, 1)) + rng.uniform(0.0, 0.3, (n, 1)) * (most - least) * texture
+    out[:, :p] = (np.clip(raw, least, most) - stock.centre) / stock.scale
+    return out
+
+
+def _raw_range(stock: Stock, low: FloatArray, high: FloatArray) -> tuple[float, float]:
+    """The least and the largest value of any column, in units of the log."""
+    return float((low * stock.scale + stock.centre).min()), float((high * stock.scale + stock.centre).max())
+
+
 def _noisy(stock: Stock, n: int, rng: np.random.Generator) -> FloatArray:
     out, _ = stock.drawn(n, rng)
     p = stock.numeric
@@ -248,6 +287,7 @@ _SORTS: tuple[Callable[[Stock, int, np.random.Generator], FloatArray], ...] = (
     _blend,
     _patchwork,
     _smooth,
+    _texture,
     _noisy,
     _stepped,
 )

@@ -22,10 +22,15 @@ from detectors.clients.decoys import Stock, decoys, disguised
 from detectors.clients.space import Space
 from detectors.clients.vectors import VectorMap
 
-HIDDEN = 32
+HIDDEN = 64
 ORDINARY = 3_000
-"""Ordinary rows learned from, as they are and disguised, and as many decoys as both; fewer from a small reference."""
+"""Ordinary rows learned from, fewer from a small reference; each as it is and through ``DEVICES`` made-up devices, and
+as many decoys as all of them.
+"""
+DEVICES = 3
 ROUNDS = 20
+WEIGHT_DECAY = 0.3
+"""So much that the network stays smooth where neither ordinary nor made-up queries are."""
 _WEIGHTS = ("mean", "scale", "enter", "enter_bias", "leave", "leave_bias")
 
 
@@ -51,13 +56,18 @@ class Likeness:
         index = rng.permutation(len(vectors))[:ORDINARY]
         stock = Stock.of(source, vectors[index], label[index], rng)
         plain, _ = stock.drawn(min(ORDINARY, 2 * len(index)), rng)
-        ordinary = np.concatenate([plain, disguised(stock, plain, rng)])
+        ordinary = np.concatenate([plain, *(disguised(stock, plain, rng) for _ in range(DEVICES))])
         made = np.concatenate(decoys(stock, len(ordinary), rng))
         inputs = _inputs(*space.whitened(np.concatenate([stock.squashed(ordinary), made])))
         target = np.repeat([0, 1], [len(ordinary), len(made)])
         mean, scale = inputs.mean(axis=0), inputs.std(axis=0) + 1e-6
         network = MLPClassifier(
-            (HIDDEN,), batch_size=200, max_iter=ROUNDS, alpha=1e-3, learning_rate_init=2e-3, random_state=seed
+            (HIDDEN,),
+            batch_size=200,
+            max_iter=ROUNDS,
+            alpha=WEIGHT_DECAY,
+            learning_rate_init=2e-3,
+            random_state=seed,
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)

@@ -80,14 +80,15 @@ class Baseline:
         cls,
         clients: Sequence[Honest],
         changed: Sequence[Honest],
+        narrow: Sequence[Honest],
         made_up: FloatArray,
         classes: FloatArray,
         seed: int,
     ) -> Self:
         """Learn from the clients of a reference; those with few fresh queries add to S_within alone.
 
-        ``changed`` are some of the same clients as a made-up device would show them, ``made_up`` (sorts, d) the mean
-        rows of made-up queries.
+        ``changed`` are some of the same clients as a made-up device would show them, ``narrow`` made-up clients that
+        ask about little, ``made_up`` (sorts, d) the mean rows of made-up queries.
         """
         within, overall = _within([c.phi for c in clients])
         axes = _whitening(within)
@@ -100,11 +101,13 @@ class Baseline:
         strange = (_rate([c.rare[:, 0] for c in able], 0.01, 400.0), _rate([c.rare[:, 1] for c in able], 0.05, 400.0))
         near = (_rate([c.near[:, 0] for c in able], 0.01, 100.0), _rate([c.near[:, 1] for c in able], 0.05, 100.0))
         sorts = (made_up - overall) @ axes
-        sizes, medians, odd, alike = _distances(plain, moved, shifts, sorts, np.random.default_rng(seed))
+        unshown = moved | {c.client: (c.phi - overall) @ axes for c in narrow if c.fresh >= MIN_QUERIES}
+        sizes, medians, odd, alike = _distances(plain, unshown, shifts, sorts, np.random.default_rng(seed))
+        new = [*changed, *narrow]
         tails = (
             odd,
-            Tail.fit([_largest(c.rare, strange) for c in able], [_largest(c.rare, strange) for c in changed]),
-            Tail.fit([_largest(c.near, near) for c in able]),
+            Tail.fit([_largest(c.rare, strange) for c in able], [_largest(c.rare, strange) for c in new]),
+            Tail.fit([_largest(c.near, near) for c in able], [_largest(c.near, near) for c in new if len(c.near)]),
             alike,
         )
         return cls(
@@ -236,24 +239,30 @@ def _whitening(within: FloatArray) -> FloatArray:
 
 def _distances(
     plain: Mapping[str, FloatArray],
-    moved: Mapping[str, FloatArray],
+    unshown: Mapping[str, FloatArray],
     shifts: Mapping[str, FloatArray],
     sorts: FloatArray,
     rng: np.random.Generator,
 ) -> tuple[FloatArray, FloatArray, Tail, Tail]:
-    """Sizes, median T² by size, tails of T² over it and of resemblance; each client by the scatter of the others."""
+    """Sizes, median T² by size, tails of T² over it and of resemblance; each client by the scatter of the others.
+
+    ``plain`` are the rows of honest clients, ``unshown`` those of made-up ones: of some of the same behind a new device,
+    or of nobody that is there.
+    """
     k = len(plain)
     d = next(iter(plain.values())).shape[1] if plain else 1
     nothing = np.array([1.0, 1e6]), np.full(2, float(d)), UNKNOWN, UNKNOWN
     if k < ENOUGH_CLIENTS:
         return nothing
-    fold = dict(zip(plain, (rng.permutation(k) % min(FOLDS, k)).tolist(), strict=True))
+    folds = min(FOLDS, k)
+    fold = dict(zip(plain, (rng.permutation(k) % folds).tolist(), strict=True))
+    fold = dict(zip(unshown, (np.arange(len(unshown)) % folds).tolist(), strict=True)) | fold
     looks: dict[tuple[str, bool], list[tuple[int, float]]] = {}
     alike: tuple[list[float], list[float]] = ([], [])
-    for f in range(min(FOLDS, k)):
+    for f in range(folds):
         others = [rows for name, rows in plain.items() if fold[name] != f]
         centre, (axes, between) = scatter(others, [shift for name, shift in shifts.items() if fold[name] != f])
-        for made_up, clients in ((False, plain), (True, moved)):
+        for made_up, clients in ((False, plain), (True, unshown)):
             for name in (name for name in clients if fold[name] == f):
                 means = [(n, (part.mean(axis=0) - centre) @ axes) for n, part in _parts(clients[name])]
                 looks[name, made_up] = [(n, t_squared(y, between, n)) for n, y in means]

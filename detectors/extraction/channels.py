@@ -46,7 +46,7 @@ class Channels:
         likeness: how much a query looks made up, by the last view.
         loc, scale: (C + 1, channels) by which raw scores of a class are made comparable.
         table: (channels + 2, grid) quantiles of the comparable scores, then of the strangest structural channel, last
-            of both that and likeness.
+            of both that and likeness; the last two such that queries through new devices do not exceed them either.
         frequencies, phases: of the Fourier features; fourier_means (C + 1, 2 FOURIER) their ordinary class means.
     """
 
@@ -116,7 +116,10 @@ class Channels:
         return out
 
     def strangeness(self, rarity: FloatArray) -> FloatArray:
-        """(n,) -ln p of the strangest structural channel and likeness together, re-ranked; NaN if none was logged."""
+        """(n,) -ln p of the strangest structural channel and likeness together; NaN if none was logged.
+
+        Ranked among ordinary queries and among the same behind made-up devices; the larger p-value counts.
+        """
         return surprisal(fisher(rarity, self.names, self.table[-2]), self.table[-1])
 
     def levels(self, rarity: FloatArray) -> FloatArray:
@@ -171,6 +174,10 @@ class Rows:
     phi: FloatArray
     strangeness: FloatArray
     white: FloatArray
+
+    def take(self, index: IntArray) -> Rows:
+        """The rows at these positions."""
+        return Rows(*(getattr(self, name)[index] for name in ("label", "present", "phi", "strangeness", "white")))
 
 
 def margin(batch: EventBatch) -> FloatArray | None:

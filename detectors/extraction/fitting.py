@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from detectors.base import Unfit
 from detectors.batch import EventBatch, FloatArray, IntArray
+from detectors.clients.decoys import Stock, disguised
 from detectors.clients.labels import common_labels, positions, predicted
 from detectors.clients.likeness import Likeness
 from detectors.clients.rings import Code, RingCode, clients_of, fit_rings
@@ -31,7 +32,7 @@ from detectors.extraction.channels import (
     quantile_table,
     strangest,
 )
-from detectors.extraction.imagined import GEOMETRY_ROWS, changed, made_up, rare_of
+from detectors.extraction.imagined import GEOMETRY_ROWS, changed, made_up, narrow, near_of, rare_of
 from detectors.extraction.layout import fresh
 from detectors.extraction.selfhistory import Itself
 from detectors.extraction.study import Study
@@ -58,8 +59,8 @@ def fit(
     code, codes = fit_rings(kept, maps[-1], rows.label, channels.labels, seed)
     clients, classes = honest(kept, rows, codes, len(channels.labels))
     read = channels.read(kept)
-    moved, decoys_at = changed(kept, read, rows, codes, channels, seed), made_up(read, rows, channels, seed)
-    baseline = Baseline.fit(clients, moved, decoys_at, classes, seed)
+    moved, few_things = changed(kept, read, rows, codes, channels, seed), narrow(kept, read, rows, code, seed)
+    baseline = Baseline.fit(clients, moved, few_things, made_up(read, rows, channels, seed), classes, seed)
     itself = Itself.fit(kept, rows, fresh(rows, codes), baseline.spread, len(channels.labels), seed)
     study = Study.fit(kept, rows, codes == Code.EXACT, channels, itself, rng)
     return channels, code, baseline, study, clients
@@ -92,22 +93,31 @@ def fit_channels(batch: EventBatch, maps: tuple[VectorMap, ...], rng: np.random.
         _space(vectors, label, seen, len(labels), rng, frame)
         for (vectors, seen, _), frame in zip(read, frames, strict=True)
     ]
+    both = [np.stack([v, _behind_devices(m, v, label, rng)]) for m, (v, _, _) in zip(maps, read, strict=True)]
     columns: list[FloatArray] = []
-    for (vectors, seen, _), frame in zip(read, frames, strict=True):
-        out = np.full((len(batch), 3), np.nan)
+    for vectors, (_, seen, _), frame in zip(both, read, frames, strict=True):
+        out = np.full((2, len(batch), 3), np.nan)
         for f in range(FOLDS):
             inside = fold == f
-            space = _space(vectors, label, seen & ~inside, len(labels), rng, frame)
-            out[inside] = space.scores(*space.whitened(vectors[inside]), label[inside])
+            space = _space(vectors[0], label, seen & ~inside, len(labels), rng, frame)
+            for i in range(2):
+                out[i, inside] = space.scores(*space.whitened(vectors[i, inside]), label[inside])
         columns.append(np.where(seen[:, None], out, np.nan))
-    likeness, made_up = _likeness(maps[-1], spaces[-1], read[-1][0], label, read[-1][1], fold, rng)
+    likeness, made_up = _likeness(maps[-1], spaces[-1], both[-1], label, read[-1][1], fold, rng)
     hardness = margin(batch)
     names = channel_names(maps, hardness is not None)
     surprise = np.sum([nats for _, _, nats in read], axis=0)
-    raw = assemble(columns, made_up, surprise, hardness, names)
+    raw, behind = (assemble([c[i] for c in columns], made_up[i], surprise, hardness, names) for i in range(2))
     white = spaces[0].whitened(read[0][0])[0]
     views = tuple(View(m, space) for m, space in zip(maps, spaces, strict=True))
-    return _calibrated(views, names, labels, likeness, raw, white, label, present, fold, rng)
+    return _calibrated(views, names, labels, likeness, raw, behind, white, label, present, fold, rng)
+
+
+def _behind_devices(source: VectorMap, vectors: FloatArray, label: IntArray, rng: np.random.Generator) -> FloatArray:
+    """(n, p) the reference as made-up devices would send it."""
+    some = np.arange(0, len(vectors), max(1, len(vectors) // GEOMETRY_ROWS))
+    stock = Stock.of(source, vectors[some], label[some], rng)
+    return stock.squashed(disguised(stock, stock.loosened(vectors), rng))
 
 
 def _calibrated(
@@ -116,6 +126,7 @@ def _calibrated(
     labels: tuple[str, ...],
     likeness: Likeness,
     raw: FloatArray,
+    behind: FloatArray,
     white: FloatArray,
     label: IntArray,
     present: NDArray[np.bool_],
@@ -133,8 +144,9 @@ def _calibrated(
     empty = np.zeros((len(labels) + 1, 2 * FOURIER))
     channels = Channels(labels, views, names, likeness, loc, scale, np.vstack([table, table[:2]]), frequencies, empty)
     rarity = channels.rarity(raw, label)
-    worst = quantile_table(strangest(rarity, names)[present])
-    both = quantile_table(fisher(rarity, names, worst)[present])
+    plain, moved = rarity[present], channels.rarity(behind, label)[present]
+    worst = _larger(strangest(plain, names), strangest(moved, names))
+    both = _larger(fisher(plain, names, worst), fisher(moved, names, worst))
     channels = replace(channels, table=np.vstack([table, worst, both]))
     waves = channels.fourier(white)
     centred = np.empty_like(waves)
@@ -148,23 +160,32 @@ def _calibrated(
     return channels, Rows(label, present, phi, channels.strangeness(rarity), white)
 
 
+def _larger(plain: FloatArray, behind: FloatArray) -> FloatArray:
+    """(grid,) quantiles that neither ordinary queries exceed more often than they say, nor those of new devices."""
+    return np.asarray(np.maximum(quantile_table(plain), quantile_table(behind)))
+
+
 def _likeness(
     source: VectorMap,
     space: Space,
-    vectors: FloatArray,
+    both: FloatArray,
     label: IntArray,
     seen: NDArray[np.bool_],
     fold: IntArray,
     rng: np.random.Generator,
 ) -> tuple[Likeness, FloatArray]:
-    """What tells made-up queries; (n,) the reference's scores by networks that did not see the client."""
+    """What tells made-up queries; (2, n) scores of the reference by networks that did not see the client.
+
+    ``both`` (2, n, p) holds the reference as it is, and behind made-up devices; so do the scores.
+    """
     seed = int(rng.integers(2**31))
-    scores = np.full(len(vectors), np.nan)
+    scores = np.full(both.shape[:2], np.nan)
     for half in range(2):
         inside = fold % 2 == half
-        network = Likeness.fit(source, space, vectors[seen & ~inside], label[seen & ~inside], seed)
-        scores[inside & seen] = network.scores(*space.whitened(vectors[inside & seen]))
-    return Likeness.fit(source, space, vectors[seen], label[seen], seed), scores
+        network = Likeness.fit(source, space, both[0, seen & ~inside], label[seen & ~inside], seed)
+        for i in range(2):
+            scores[i, inside & seen] = network.scores(*space.whitened(both[i, inside & seen]))
+    return Likeness.fit(source, space, both[0, seen], label[seen], seed), scores
 
 
 def _shared_frame(vectors: FloatArray, usable: NDArray[np.bool_], rng: np.random.Generator) -> Frame | None:
@@ -214,8 +235,6 @@ def honest(batch: EventBatch, rows: Rows, codes: FloatArray, n_labels: int) -> t
     new = fresh(rows, codes)
     clients = []
     for client, index in clients_of(batch.client_id):
-        own, c = index[new[index]], codes[index]
-        c = c[c > Code.EXACT]
-        near = np.stack([(c == Code.NEAREST) | (c == Code.NEAR), c <= Code.CLOSE], axis=1)
-        clients.append(Honest(client, rows.phi[own], rare_of(rows.strangeness[own]), near))
+        own = index[new[index]]
+        clients.append(Honest(client, rows.phi[own], rare_of(rows.strangeness[own]), near_of(codes[index])))
     return [c for c in clients if c.fresh], np.bincount(rows.label, minlength=n_labels + 1).astype(np.float64)

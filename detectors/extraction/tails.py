@@ -2,8 +2,9 @@
 
 A client is looked at many times, so the figure that is calibrated is the largest of all its looks: one price for any
 number of them. Up to the oddest honest clients the p-value is a rank; beyond them a Pareto tail (Hill 1975) goes on,
-its scale enlarged for how few they are. Made-up clients, with a device nobody has yet, count among the honest as a few
-do, so that a sort of client the reference does not know is no thief.
+its scale enlarged for how few they are. A client may also be of a sort that the reference does not show, such as one
+behind a new device: as often as the rule of three allows for what was never seen (at most 3 in n), and then it looks as
+clients do that were made up.
 """
 
 from __future__ import annotations
@@ -17,22 +18,24 @@ import numpy as np
 from detectors.batch import FloatArray
 
 SHARE_BEYOND = 0.03
-"""Share of honest clients, the oddest, that the Pareto tail is learned from."""
-UNSHOWN = 1.0
+"""Share of honest clients, the oddest, that the Pareto tail is learned from; of made-up ones ``MADE_UP_BEYOND``."""
+MADE_UP_BEYOND = 0.1
+UNSHOWN = 3.0
 """How many honest clients of sorts that it does not show a reference is taken to lack."""
 FEWEST = 3
 """Honest clients with fewer looks than these tell nothing of a tail."""
 LEAST_SCALE = 0.12
 """Of the tail in logarithms: no reference shows less."""
 MOST_SCALE = 0.5
+MADE_UP_MOST_SCALE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Tail:
-    """The distribution of the largest look of an honest client, for large values.
+class Curve:
+    """The distribution of the largest look of one sort of client, for large values.
 
     Attributes:
-        middle: value up to which nothing is said. beyond: value that the share ``share`` of honest clients exceeds.
+        middle: value up to which nothing is said. beyond: value that the share ``share`` of clients exceeds.
         scale: mean of ln(value / beyond) among those.
     """
 
@@ -42,27 +45,17 @@ class Tail:
     scale: float
 
     @classmethod
-    def fit(cls, largest: Sequence[float], made_up: Sequence[float] = ()) -> Tail:
-        """From the largest looks of honest clients, and of made-up ones."""
-        if len(largest) < FEWEST:
-            return UNKNOWN
-        values = np.maximum(np.array([*largest, *made_up]), 1e-6)
-        weight = np.repeat([1.0, UNSHOWN / max(1, len(made_up))], [len(largest), len(made_up)])
-        order = np.argsort(-values)
-        values, weight = values[order], weight[order]
-        whole = float(weight.sum()) + 1.0
-        above = (np.cumsum(weight) + 1.0) / whole
-        share = max(SHARE_BEYOND, 3.0 / whole)
-        last = int(np.clip(np.searchsorted(above, share), 2, max(2, len(values) // 2)))
+    def fit(cls, largest: Sequence[float], share_beyond: float, most_scale: float) -> Self:
+        values = np.sort(np.maximum(largest, 1e-6))[::-1]
+        last = int(np.clip(np.ceil(share_beyond * len(values)), 2, max(2, len(values) // 2)))
         beyond = float(values[last])
-        mean = float(np.average(np.log(values[:last] / beyond), weights=weight[:last]))
-        caution = 1.0 + 1.0 / np.sqrt(max(1.0, min(last, 4.0 * float(weight[:last].sum()))))
-        middle = float(values[min(int(np.searchsorted(above, 0.5)), len(values) - 1)])
-        scale = float(np.clip(mean * caution, LEAST_SCALE, MOST_SCALE))
-        return cls(min(middle, 0.99 * beyond), beyond, float(above[last]), scale)
+        scale = float(np.mean(np.log(values[:last] / beyond))) * (1.0 + 1.0 / np.sqrt(last))
+        middle = min(float(np.median(values)), 0.99 * beyond)
+        share = (last + 1.0) / (len(values) + 1.0)
+        return cls(middle, beyond, share, float(np.clip(scale, LEAST_SCALE, most_scale)))
 
     def log_p(self, value: float) -> float:
-        """Natural log of the chance that an honest client's largest look is at least ``value``."""
+        """Natural log of the chance that such a client's largest look is at least ``value``."""
         if value <= self.middle:
             return 0.0
         if value <= self.beyond:
@@ -77,18 +70,64 @@ class Tail:
         part = (min(log_p, float(np.log(0.5))) - np.log(0.5)) / (np.log(self.share) - np.log(0.5))
         return float(self.middle * (self.beyond / self.middle) ** part)
 
+    def widened(self, factor: float) -> Curve:
+        return Curve(self.middle * factor, self.beyond * factor, self.share, self.scale)
+
+    def to_row(self) -> list[float]:
+        return [self.middle, self.beyond, self.share, self.scale]
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """The distribution of the largest look of an honest client: of a sort that the reference shows, or of another.
+
+    Attributes:
+        shown, unshown: of the two. weight: the chance of the other.
+    """
+
+    shown: Curve
+    unshown: Curve
+    weight: float
+
+    @classmethod
+    def fit(cls, largest: Sequence[float], made_up: Sequence[float] = ()) -> Tail:
+        """From the largest looks of honest clients, and of made-up ones."""
+        if len(largest) < FEWEST:
+            return UNKNOWN
+        shown = Curve.fit(largest, SHARE_BEYOND, MOST_SCALE)
+        if len(made_up) < FEWEST:
+            return cls(shown, shown, 0.0)
+        unshown = Curve.fit(made_up, MADE_UP_BEYOND, MADE_UP_MOST_SCALE)
+        return cls(shown, unshown, UNSHOWN / (len(largest) + UNSHOWN))
+
+    def log_p(self, value: float) -> float:
+        """Natural log of the chance that an honest client's largest look is at least ``value``."""
+        if self.weight == 0.0:
+            return self.shown.log_p(value)
+        known, new = np.log1p(-self.weight) + self.shown.log_p(value), np.log(self.weight) + self.unshown.log_p(value)
+        return float(np.logaddexp(known, new))
+
+    def at(self, log_p: float) -> float:
+        """The value with that log p-value, at most ln(1/2)."""
+        low, high = self.shown.middle, 2.0 * max(self.shown.at(log_p), self.unshown.at(log_p))
+        while high / low > 1.0 + 1e-9:
+            value = float(np.sqrt(low * high))
+            low, high = (value, high) if self.log_p(value) > log_p else (low, value)
+        return low
+
     def widened(self, factor: float) -> Tail:
         """The tail of values that are ``factor`` times as large."""
-        return Tail(self.middle * factor, self.beyond * factor, self.share, self.scale)
+        return Tail(self.shown.widened(factor), self.unshown.widened(factor), self.weight)
 
     def to_row(self) -> FloatArray:
-        return np.array([self.middle, self.beyond, self.share, self.scale])
+        return np.array([*self.shown.to_row(), *self.unshown.to_row(), self.weight])
 
     @classmethod
     def of_row(cls, row: FloatArray) -> Self:
-        middle, beyond, share, scale = row.tolist()
-        return cls(middle, beyond, share, scale)
+        *curves, weight = row.tolist()
+        return cls(Curve(*curves[:4]), Curve(*curves[4:]), weight)
 
 
-UNKNOWN = Tail(1.0, 3.0, 0.1, MOST_SCALE)
+_UNKNOWN = Curve(1.0, 3.0, 0.1, MOST_SCALE)
+UNKNOWN = Tail(_UNKNOWN, _UNKNOWN, 0.0)
 """What is thought of honest clients where too few are known."""

@@ -38,13 +38,16 @@ def test_t_squared_discounts_directions_in_which_honest_clients_differ():
 
 
 def test_a_tail_falls_without_end_and_can_be_asked_backwards():
-    tail = Tail.fit(list(np.random.default_rng(1).lognormal(0.0, 0.4, 100)))
-    values = [tail.log_p(v) for v in (0.5 * tail.middle, tail.middle, tail.beyond, 2 * tail.beyond, 200 * tail.beyond)]
-    assert values[:2] == [0.0, 0.0]
-    assert values[2] == pytest.approx(np.log(tail.share))
-    assert all(a > b for a, b in pairwise(values[1:]))
-    for log_p in (-1.0, -3.0, -9.0):
-        assert tail.log_p(tail.at(log_p)) == pytest.approx(log_p)
+    honest = list(np.random.default_rng(1).lognormal(0.0, 0.4, 100))
+    for tail in (Tail.fit(honest), Tail.fit(honest, [5.0 * v for v in honest])):
+        curve = tail.shown
+        values = [tail.log_p(v * curve.beyond) for v in (1.0, 2.0, 200.0)]
+        assert tail.log_p(0.5 * curve.middle) == 0.0
+        assert all(a > b for a, b in pairwise([0.0, *values]))
+        for log_p in (-1.0, -3.0, -9.0):
+            assert tail.log_p(tail.at(log_p)) == pytest.approx(log_p, abs=1e-6)
+        assert Tail.of_row(tail.to_row()) == tail
+    assert Tail.fit(honest).log_p(Tail.fit(honest).shown.beyond) == pytest.approx(np.log(Tail.fit(honest).shown.share))
 
 
 def test_p_values_of_new_honest_clients_are_as_rare_as_they_say():
@@ -58,6 +61,14 @@ def test_p_values_of_new_honest_clients_are_as_rare_as_they_say():
 def test_a_sort_of_client_that_was_made_up_widens_the_tail():
     honest = list(np.random.default_rng(3).lognormal(0.0, 0.3, 100))
     assert Tail.fit(honest, [30.0] * 50).log_p(30.0) > Tail.fit(honest).log_p(30.0)
+
+
+def test_a_sort_that_the_reference_does_not_show_is_as_frequent_as_the_rule_of_three_allows():
+    rng = np.random.default_rng(4)
+    honest, made_up = list(rng.lognormal(0.0, 0.3, 100)), list(rng.lognormal(3.0, 0.3, 200))
+    tail = Tail.fit(honest, made_up)
+    assert np.exp(tail.log_p(5.0)) == pytest.approx(3.0 / 103.0, rel=0.1)
+    assert np.exp(tail.log_p(float(np.quantile(made_up, 0.9)))) == pytest.approx(0.1 * 3.0 / 103.0, rel=0.2)
 
 
 def test_a_filter_hears_its_own_direction_best():
