@@ -9,9 +9,15 @@ from functools import cache
 from tests.benchmarks.extraction.attacks import ATTACKS
 from tests.benchmarks.extraction.flights import Flights
 from tests.benchmarks.extraction.images import Digits, Mnist
+from tests.benchmarks.extraction.tumours import Tumours
 from tests.benchmarks.extraction.worlds import World
 
-WORLDS: dict[str, Callable[[int], World]] = {"digits": Digits, "mnist": Mnist, "flights": Flights}
+WORLDS: dict[str, Callable[[int], World]] = {
+    "digits": Digits,
+    "mnist": Mnist,
+    "flights": Flights,
+    "tumours": Tumours,
+}
 MAIN = "scores"
 """The visibility that is measured with most clients and thieves, and beside the baselines."""
 
