@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from tests.benchmarks.extraction.worlds import Answers, Draw, Rows, World
 
 STAGES = (1, 2, 4, 8, 16, 32)
-EPOCHS = 200
+EPOCHS = 80
 KEPT = 289
 """Rows that the model does not learn from."""
 
