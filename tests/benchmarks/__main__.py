@@ -10,26 +10,28 @@ import json
 import sys
 from collections.abc import Callable
 
-from tests.benchmarks import collusion, drift, exposure, extraction, ood, pipeline
+from tests.benchmarks import drift, extraction, ood, pipeline
 from tests.benchmarks.report import Report
 
 BENCHMARKS: dict[str, Callable[[bool, int], Report]] = {
-    "collusion": collusion.run,
     "drift": drift.run,
-    "exposure": exposure.run,
     "extraction": extraction.run,
     "ood": ood.run,
     "pipeline": pipeline.run,
 }
 
 
-def main(arguments: list[str]) -> int:
+def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("name", choices=sorted(BENCHMARKS))
     parser.add_argument("--quick", action="store_true", help="under a minute, coarser figures")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--seed", type=int, default=1)
-    chosen = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: list[str]) -> int:
+    chosen = parser().parse_args(arguments)
     report = BENCHMARKS[chosen.name](chosen.quick, chosen.seed)
     print(json.dumps(report.to_json(), indent=2) if chosen.json else report.to_text())
     return 0 if all(goal.holds for goal in report.goals) else 1

@@ -5,12 +5,14 @@
     python -m tests.benchmarks.extraction --worlds digits --visibilities scores --attacks "jbda .1" uniform \\
         --shares 1 .25 --honest 600 --thieves 8 --sections honest found [--full]
 
-worlds.py, images.py, flights.py    the models and who asks them; honest.py: the sorts of honest client
+worlds.py                           what a model service is; images.py, flights.py, tumours.py: those that are asked
+honest.py, crawlers.py              the sorts of honest client; honest clients whose queries crawl as a walk's do
 attacks.py, surrogate.py, sybil.py  thieves, their copies, and thieves behind many accounts
 traffic.py, rates.py                streams; what the detector makes of them: honest clients accused, thieves found
 baselines.py, supervised.py         PRADA, SEAT, MMD, HODA; a classifier that was told which queries are attacks
 compare.py                          all of them at the share of honest clients that ours accuses
-evasion.py, cost.py                 walks along the answers; time and bytes
+walks.py, evasion.py                attacks that feel their way along the answers, and what the detector finds of them
+exposure.py, cost.py                the meter beside real copies, a client's own past; time and bytes
 measure.py, tables.py               one world from reference to figures and goals; plan.py, figures.py: sizes, intervals
 """
 

@@ -14,7 +14,7 @@ from tests.benchmarks.extraction.plan import FULL, QUICK, WORLDS
 from tests.benchmarks.extraction.worlds import VISIBILITIES
 
 
-def main(arguments: list[str]) -> int:
+def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.extraction")
     parser.add_argument("--worlds", nargs="+", choices=sorted(WORLDS))
     parser.add_argument("--visibilities", nargs="+", choices=VISIBILITIES)
@@ -22,13 +22,19 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--shares", nargs="+", type=float)
     parser.add_argument("--honest", type=int, help="honest clients a world, at every visibility")
     parser.add_argument("--thieves", type=int, help="thieves a cell, at every visibility")
+    parser.add_argument("--walks", type=int, help="evasion walks of each kind")
+    parser.add_argument("--campaigns", type=int, help="Sybil campaigns of each attack and crowd")
     parser.add_argument("--references", type=int)
     parser.add_argument("--reference", type=int, help="clients in a reference")
     parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=["honest", "found"])
     parser.add_argument("--full", action="store_true", help="start from the full plan, not the quick one")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--seed", type=int, default=1)
-    chosen = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: list[str]) -> int:
+    chosen = parser().parse_args(arguments)
     plan = FULL if chosen.full else QUICK
     for name in ("worlds", "visibilities", "attacks", "shares"):
         if getattr(chosen, name):
@@ -37,7 +43,7 @@ def main(arguments: list[str]) -> int:
         value = getattr(chosen, name)
         if value is not None:
             plan = replace(plan, **{name: value, f"{name}_aside": value})
-    for name in ("reference", "references"):
+    for name in ("reference", "references", "walks", "campaigns"):
         if getattr(chosen, name) is not None:
             plan = replace(plan, **{name: getattr(chosen, name)})
     report = run_plan(plan, tuple(chosen.sections), chosen.seed)

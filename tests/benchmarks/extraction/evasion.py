@@ -1,49 +1,32 @@
-"""Walks along the model's answers: are they found before they succeed? Uses the evasion detector where there is one."""
+"""Walks along the model's answers: are they found before they succeed, and are honest clients that crawl spared?"""
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
-from tests.benchmarks.extraction import honest
+from detectors.base import Pane
+from detectors.evasion.detector import EvasionDetector
+from tests.benchmarks.extraction import crawlers, honest
 from tests.benchmarks.extraction.figures import Section, Share, pooled
 from tests.benchmarks.extraction.plan import MAIN, Plan
+from tests.benchmarks.extraction.tables import honest_goal
 from tests.benchmarks.extraction.traffic import NEVER, PANES, Stream, Traffic, Watch, beside, play
+from tests.benchmarks.extraction.walks import WALKS, attack
 from tests.benchmarks.extraction.worlds import World
 
 QUERIES = 250
-MODULES = ("detectors.evasion.detector", "tests.benchmarks.extraction_walks")
-
-
-def modules() -> tuple[Any, Any] | None:
-    """The detector's module and that of the walks; None where either is missing."""
-    try:
-        detector, walks = (importlib.import_module(name) for name in MODULES)
-    except ModuleNotFoundError as error:
-        if error.name is None or not any(name.startswith(error.name) for name in MODULES):
-            raise
-        return None
-    return detector, walks
 
 
 def section(world: World, plan: Plan, seed: int) -> Section:
-    """Found before success and within 250 queries, a line a walk; honest clients accused."""
-    out = Section()
-    found = modules()
-    if found is None:
-        out.figures[f"{world.name}, evasion"] = "not measured: no evasion detector here"
-        return out
-    detector, walks = found
-    watch = Watch.on(world, honest.reference(world, plan.reference, (seed, 0, 1)), MAIN, seed, detector.EvasionDetector)
-    company = honest.crowd(world, plan.crowd, (seed, 51), "h")
-    panes = watch.panes(world, company)
-    named = play(watch.detector, panes).alarm
-    out.figures[f"{world.name}, evasion: honest clients accused"] = Share(len(named), plan.crowd)
+    """Found before success and within 250 queries, a line a walk; honest clients accused, those that crawl apart."""
+    watch = Watch.on(world, honest.reference(world, plan.reference, (seed, 0, 1)), MAIN, seed, EvasionDetector)
+    company = watch.panes(world, honest.crowd(world, plan.crowd, (seed, 51), "h"))
+    out = _honest(world, watch, company, plan, seed)
     before, within = [], []
-    for name in walks.ATTACKS:
-        results = [_walk(world, watch, walks, name, panes, (seed, i, 52)) for i in range(plan.walks)]
+    for code, name in enumerate(WALKS):
+        results = [_walk(world, watch, name, company, (seed, code, i, 52)) for i in range(plan.walks)]
         before.append(Share.of(when <= (won or QUERIES) for when, won in results))
         within.append(Share.of(when <= QUERIES for when, _ in results))
         out.figures[f"{world.name}, evasion: {name}"] = (
@@ -56,13 +39,28 @@ def section(world: World, plan: Plan, seed: int) -> Section:
     return out
 
 
+def _honest(world: World, watch: Watch, company: Sequence[Pane], plan: Plan, seed: int) -> Section:
+    """Of the crowd, and of as many that crawl, a share a habit; the reference has testers at most."""
+    out = Section()
+    head = f"{world.name}, evasion: honest clients accused"
+    crowd = Share(len(play(watch.detector, company).alarm), plan.crowd)
+    out.figures[head] = crowd
+    habits = [crawlers.CRAWLING[i % len(crawlers.CRAWLING)] for i in range(plan.crowd)]
+    crawling = Traffic.of(world, crawlers.streams(world, habits, np.random.default_rng((seed, 53)), PANES))
+    named = play(watch.detector, watch.panes(world, crawling)).alarm
+    for habit in crawlers.CRAWLING:
+        own = [name for name, sort in zip(crawling.names, crawling.sorts, strict=True) if sort == habit]
+        out.figures[f"{head}, {habit}"] = Share.of(name in named for name in own)
+    return out + honest_goal(f"{head}, crawling or not", crowd + Share(len(named), plan.crowd))
+
+
 def _walk(
-    world: World, watch: Watch, walks: Any, name: str, company: list[Any], seed: tuple[int, ...]
+    world: World, watch: Watch, name: str, company: Sequence[Pane], seed: tuple[int, ...]
 ) -> tuple[int, int | None]:
     """Queries at the alarm, and at which of them the walk first had what it wanted."""
-    attack = walks.attack(world, name, 1.0, np.random.default_rng(seed), QUERIES)
+    walk = attack(world, name, 1.0, np.random.default_rng(seed), QUERIES)
     at = (np.arange(QUERIES) + 0.5) * PANES / QUERIES
-    traffic = Traffic.of(world, [Stream("walker", name, attack.rows, at)])
+    traffic = Traffic.of(world, [Stream("walker", name, walk.rows, at)])
     named = play(watch.detector, beside(company, watch.panes(world, traffic)), until="walker")
     pane = named.alarm.get("walker")
-    return NEVER if pane is None else int(traffic.seen()[0][pane]), attack.won_at
+    return NEVER if pane is None else int(traffic.seen()[0][pane]), walk.won_at

@@ -45,7 +45,7 @@ class Flights(World):
         rows = table[list(COLUMNS)].to_numpy(dtype=np.float64)
         train, kept = chosen[::2], chosen[1::2]
         self.pool, self.pool_class = rows[kept], late[kept]
-        self._model = HistGradientBoostingClassifier(max_iter=60, random_state=0).fit(rows[train], late[train])
+        self._model = HistGradientBoostingClassifier(max_iter=60, random_state=seed).fit(rows[train], late[train])
         self._carriers = _by_month(rows[kept], carrier[kept])
         sizes = np.array([sum(map(len, months)) for months in self._carriers.values()], dtype=np.float64) ** 0.5
         self._usual = sizes / sizes.sum()

@@ -41,7 +41,7 @@ class Images(World):
         train, kept = order[: len(order) // 2], order[len(order) // 2 :]
         self.pool, self.pool_class = images[kept], labels[kept]
         self._near = near
-        self._stages = _trained(images[train], labels[train])
+        self._stages = _trained(images[train], labels[train], seed)
         p = images.shape[1]
         self.columns = tuple(f"p{i:03d}" for i in range(p))
         self.categories = {}
@@ -181,9 +181,9 @@ def _usual_device(rng: np.random.Generator) -> Device:
     return Device(rng.uniform(0.0, 0.08), rng.uniform(0.8, 1.1), rng.uniform(0.01, 0.06))
 
 
-def _trained(x: Rows, y: Rows) -> list[tuple[Rows, Rows, Rows, Rows]]:
+def _trained(x: Rows, y: Rows, seed: int) -> list[tuple[Rows, Rows, Rows, Rows]]:
     """Weights after each of ``STAGES`` and at the end."""
-    model = MLPClassifier((48,), random_state=0)
+    model = MLPClassifier((48,), random_state=seed)
     out = []
     for epoch in range(1, EPOCHS + 1):
         model.partial_fit(x, y, classes=np.arange(10))

@@ -8,14 +8,14 @@ from collections.abc import Callable
 
 from threadpoolctl import threadpool_limits
 
-from tests.benchmarks.extraction import cost, evasion, honest, rates, sybil, tables
+from tests.benchmarks.extraction import cost, evasion, exposure, honest, rates, sybil, tables
 from tests.benchmarks.extraction.compare import Others
 from tests.benchmarks.extraction.figures import Section
 from tests.benchmarks.extraction.plan import MAIN, Plan, world_of
 from tests.benchmarks.extraction.rates import Accused, Deployment, Found
 from tests.benchmarks.extraction.traffic import Traffic
 
-SECTIONS = ("honest", "drift", "found", "others", "sybil", "evasion", "cost")
+SECTIONS = ("honest", "drift", "found", "others", "sybil", "evasion", "exposure", "cost")
 """``others`` is played on the clients of ``honest`` and the thieves of ``found``."""
 DRIFTING = (6, 20, 60)
 """Clients of deployments in which everybody's inputs change together."""
@@ -52,6 +52,7 @@ class _World:
         separate: dict[str, Callable[[], Section]] = {
             "sybil": lambda: sybil.section(deployments, self._plan, self._seed),
             "evasion": lambda: evasion.section(self._world, self._plan, self._seed),
+            "exposure": lambda: exposure.section(deployments[0], self._plan, self._seed),
             "cost": lambda: cost.section(deployments[0], self._plan.crowd, self._seed),
         }
         for name, section in separate.items():

@@ -9,9 +9,15 @@ from functools import cache
 from tests.benchmarks.extraction.attacks import ATTACKS
 from tests.benchmarks.extraction.flights import Flights
 from tests.benchmarks.extraction.images import Digits, Mnist
+from tests.benchmarks.extraction.tumours import Tumours
 from tests.benchmarks.extraction.worlds import World
 
-WORLDS: dict[str, Callable[[int], World]] = {"digits": Digits, "mnist": Mnist, "flights": Flights}
+WORLDS: dict[str, Callable[[int], World]] = {
+    "digits": Digits,
+    "mnist": Mnist,
+    "flights": Flights,
+    "tumours": Tumours,
+}
 MAIN = "scores"
 """The visibility that is measured with most clients and thieves, and beside the baselines."""
 
@@ -26,8 +32,11 @@ class Plan:
         reference: clients in a reference; references: independent references a world, each with its part of the rest.
         crowd: honest clients a deployment; beside: honest clients among whom a thief is judged.
         learning: honest clients and thieves an attack that the supervised reference and the baselines learn from.
-        campaigned, campaigns: attacks split over Sybil accounts, and campaigns of each.
+        campaigned, campaigns: attacks split over Sybil accounts, and campaigns of each; among: in crowds of so many.
+        quiet: crowds without any thief, as (honest clients, crowds), in which no group may be named.
         walks: evasion walks of each kind.
+        volumes: queries after which the exposure meter is read, ascending; metered: clients of each kind that it reads.
+        days: that known honest clients are queried again; taken: known keys that a thief takes over.
     """
 
     worlds: tuple[str, ...]
@@ -43,9 +52,15 @@ class Plan:
     crowd: int = 100
     beside: int = 40
     learning: tuple[int, int] = (120, 6)
-    campaigned: tuple[str, ...] = ("knockoff random", "grid", "near domain", "shuffled", "jbda .1")
+    campaigned: tuple[str, ...] = ("knockoff random", "grid", "near domain", "shuffled", "jbda .1", "uncertainty")
     campaigns: int = 4
+    among: tuple[int, ...] = (40, 100, 400)
+    quiet: tuple[tuple[int, int], ...] = ((40, 60), (100, 25), (400, 8))
     walks: int = 10
+    volumes: tuple[int, ...] = (25, 50, 100, 200, 400, 800, 1_600)
+    metered: int = 2
+    days: int = 25
+    taken: int = 12
 
 
 FULL = Plan(
@@ -66,7 +81,13 @@ QUICK = Plan(
     learning=(40, 3),
     campaigned=("knockoff random", "jbda .1"),
     campaigns=1,
+    among=(40, 100),
+    quiet=((40, 6),),
     walks=2,
+    volumes=(50, 200),
+    metered=1,
+    days=1,
+    taken=4,
 )
 
 

@@ -107,19 +107,27 @@ def beside(crowd: Sequence[Pane], others: Sequence[Pane]) -> list[Pane]:
 
 @dataclass
 class Named:
-    """Who was named, and in which pane first: client → pane, at each level, and the groups that raised an alarm."""
+    """Who was named, and in which pane first: client → pane, at each level, and the groups that were named.
+
+    ``groups`` raised an alarm, ``suspected`` at least a warning; ``alone`` are clients under an alarm of their own.
+    """
 
     alarm: dict[str, int] = field(default_factory=dict)
     warning: dict[str, int] = field(default_factory=dict)
     groups: list[tuple[str, ...]] = field(default_factory=list)
+    suspected: list[tuple[str, ...]] = field(default_factory=list)
+    alone: set[str] = field(default_factory=set)
 
     def note(self, subject: Subject, level: Level, pane: int) -> None:
         if subject.type is SubjectType.CLIENT:
             members: tuple[str, ...] = (subject.id,)
+            if level is Level.ALARM:
+                self.alone.add(subject.id)
         elif subject.type is SubjectType.CLIENT_GROUP:
             members = subject.members
-            if level is Level.ALARM and members not in self.groups:
-                self.groups.append(members)
+            for known in (self.suspected, self.groups) if level is Level.ALARM else (self.suspected,):
+                if members not in known:
+                    known.append(members)
         else:
             return
         for member in members:

@@ -16,8 +16,10 @@ from detectors.evasion.tally import WIDTH
 from detectors.schema import infer_schema
 from detectors.sketch import Sketch
 from detectors.suite import Remembers, Suite, fit_reference
-from tests.benchmarks import extraction_walks as walks
-from tests.benchmarks import extraction_worlds as worlds
+from tests.benchmarks.extraction import crawlers, walks
+from tests.benchmarks.extraction.images import Digits
+from tests.benchmarks.extraction.traffic import Stream, Traffic, Watch
+from tests.benchmarks.extraction.tumours import Tumours
 
 FOUND_BY = {"boundary attack": 0.8, "hop skip jump": 0.9, "simba": 0.9, "line search": 1.0, "inversion": 0.9}
 """Attacks, and the share of runs on digits in which they must be found within 250 queries."""
@@ -34,17 +36,47 @@ FAMILY = {
 
 @pytest.fixture(scope="module")
 def digits():
-    return worlds.digits(0)
+    return Digits(0)
+
+
+def fitted(world, n_clients, awkward, visibility, seed) -> EvasionDetector:
+    """The detector with a reference of honest clients, one alarm a week for the model as a whole."""
+    traffic = crawlers.reference(world, n_clients, awkward, (seed, 99))
+    return Watch.on(world, traffic, visibility, seed, EvasionDetector).detector
 
 
 @pytest.fixture(scope="module")
 def reference(digits) -> EventBatch:
-    return walks.crowd(digits, 50, 0.2, "scores", 0)
+    return crawlers.reference(digits, 50, 0.2, (0, 99)).batch(digits, "scores")
 
 
 @pytest.fixture(scope="module")
-def detector(reference) -> EvasionDetector:
-    return walks.fitted(reference)
+def detector(digits) -> EvasionDetector:
+    return fitted(digits, 50, 0.2, "scores", 0)
+
+
+def judged(detector, world, rows, visibility="scores", per_pane=5):
+    """The readings of each pane of one client's queries, and the evidence at the end."""
+    traffic = Traffic.of(world, [Stream("client", "", rows, np.arange(len(rows)) / per_pane)])
+    batch = detector.new_memory().annotate(traffic.batch(world, visibility))
+    evidence = {}
+    out = []
+    for i, sketch in enumerate(detector.sketch(batch, np.arange(0, len(batch), per_pane))):
+        pane = Pane(1.7e9 + 60.0 * i, 60.0, per_pane, sketch)
+        judgement = detector.judge({s: evidence[s] for s in detector.subjects(pane) if s in evidence}, pane)
+        evidence.update(judgement.evidence)
+        out.append(list(judgement.readings))
+    return out, evidence
+
+
+def first_alarm(detector, world, rows, visibility="scores", per_pane=5):
+    """After how many of one client's queries it is accused, and the reading; None if it never is."""
+    panes, _ = judged(detector, world, rows, visibility, per_pane)
+    for i, readings in enumerate(panes):
+        for reading in readings:
+            if reading.subject != MODEL and reading.level is Level.ALARM:
+                return min(len(rows), (i + 1) * per_pane), reading
+    return None
 
 
 def found(detector, world, name, share, runs, visibility="scores"):
@@ -52,7 +84,7 @@ def found(detector, world, name, share, runs, visibility="scores"):
     out = []
     for i in range(runs):
         attack = walks.attack(world, name, share, np.random.default_rng([i, round(100 * share)]))
-        out.append((walks.first_alarm(detector, world, attack.rows, visibility), attack.won_at or 10**6))
+        out.append((first_alarm(detector, world, attack.rows, visibility), attack.won_at or 10**6))
     return out
 
 
@@ -74,42 +106,42 @@ def test_most_walks_are_found_within_250_queries_even_half_diluted(detector, dig
 
 @pytest.mark.parametrize("visibility", ["label", "all"])
 def test_labels_alone_show_decision_based_walks(digits, visibility):
-    own = walks.fitted(walks.crowd(digits, 30, 0.2, visibility, 1))
+    own = fitted(digits, 30, 0.2, visibility, 1)
     for name in ("line search", "hop skip jump"):
         assert all(alarm is not None for alarm, _ in found(own, digits, name, 1.0, 3, visibility)), name
 
 
 @pytest.mark.slow
 def test_walks_on_a_table_are_found_too():
-    tumours = walks.tumours(0)
-    own = walks.fitted(walks.crowd(tumours, 50, 0.2, "scores", 2))
+    tumours = Tumours(0)
+    own = fitted(tumours, 50, 0.2, "scores", 2)
     for name in ("boundary attack", "simba", "line search"):
         assert np.mean([alarm is not None for alarm, _ in found(own, tumours, name, 1.0, 6)]) >= 0.8, name
 
 
-@pytest.mark.parametrize("habit", walks.HABITS)
+@pytest.mark.parametrize("habit", crawlers.HABITS)
 def test_an_honest_client_that_crawls_is_not_accused(detector, digits, habit):
     for i in range(4):
-        rows = walks.HABITS[habit](digits, np.random.default_rng([i, 3]), 300)
-        assert walks.first_alarm(detector, digits, rows, "scores", 20) is None
+        rows = crawlers.HABITS[habit](digits, np.random.default_rng([i, 3]), 300)
+        assert first_alarm(detector, digits, rows, per_pane=20) is None
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("awkward", [0.0, 0.2])
 def test_honest_clients_are_not_accused_even_of_habits_the_reference_never_saw(digits, awkward):
-    own = walks.fitted(walks.crowd(digits, 60, awkward, "scores", 3))
+    own = fitted(digits, 60, awkward, "scores", 3)
     accused = 0
     for i in range(200):
         rng = np.random.default_rng([i, 4])
-        habit = str(rng.choice(list(walks.HABITS)))
-        accused += walks.first_alarm(own, digits, walks.HABITS[habit](digits, rng, 200), "scores", 25) is not None
+        habit = str(rng.choice(list(crawlers.HABITS)))
+        accused += first_alarm(own, digits, crawlers.HABITS[habit](digits, rng, 200), per_pane=25) is not None
     assert accused <= 1
 
 
 @pytest.fixture(scope="module")
 def alarm(detector, digits):
     rows = walks.attack(digits, "line search", 1.0, np.random.default_rng(5)).rows
-    _, reading = walks.first_alarm(detector, digits, rows, "scores")
+    _, reading = first_alarm(detector, digits, rows)
     return reading
 
 
@@ -134,29 +166,16 @@ def test_the_alarm_says_what_an_analyst_needs(alarm):
 
 def test_inversion_has_technique_ids_of_its_own(detector, digits):
     rows = walks.attack(digits, "inversion", 1.0, np.random.default_rng(1)).rows
-    _, reading = walks.first_alarm(detector, digits, rows, "scores")
+    _, reading = first_alarm(detector, digits, rows)
     assert reading.detail["family"] == "inversion"
     assert [t["id"] for t in reading.detail["techniques"]] == ["AML.T0024.001", "ML03:2023", "NISTAML.032"]
     assert "what the model learned" in reading.reason
 
 
-def judged(detector, batch, per_pane):
-    evidence = {}
-    out = []
-    annotated = detector.new_memory().annotate(batch)
-    for i, sketch in enumerate(detector.sketch(annotated, np.arange(0, len(batch), per_pane))):
-        pane = Pane(1.7e9 + 10.0 * i, 10.0, per_pane, sketch)
-        judgement = detector.judge({s: evidence[s] for s in detector.subjects(pane) if s in evidence}, pane)
-        evidence.update(judgement.evidence)
-        out.append(list(judgement.readings))
-    return out, evidence
-
-
 def test_the_alarm_stays_while_the_walk_goes_on_and_ends_when_it_ends(detector, digits):
     walk = walks.attack(digits, "line search", 1.0, np.random.default_rng(6)).rows
     good = digits.honest(np.random.default_rng(7))(400)
-    batch = digits.batch(np.concatenate([walk, good]), ["c"] * 650, 1.7e9 + np.arange(650.0), "scores", "q")
-    readings, evidence = judged(detector, batch, 10)
+    readings, evidence = judged(detector, digits, np.concatenate([walk, good]), per_pane=10)
     own = [[r for r in pane if r.subject != MODEL] for pane in readings]
     levels = [pane[0].level if pane else None for pane in own]
     first = levels.index(Level.ALARM)
@@ -170,8 +189,8 @@ def test_the_alarm_stays_while_the_walk_goes_on_and_ends_when_it_ends(detector, 
 def test_a_walk_behind_an_honest_past_is_found_by_the_block_since_the_last_look(detector, digits):
     good = digits.honest(np.random.default_rng(8))(1_500)
     walk = walks.attack(digits, "line search", 1.0, np.random.default_rng(9)).rows
-    assert walks.first_alarm(detector, digits, good, "scores", 20) is None
-    alarm = walks.first_alarm(detector, digits, np.concatenate([good, walk]), "scores", 10)
+    assert first_alarm(detector, digits, good, per_pane=20) is None
+    alarm = first_alarm(detector, digits, np.concatenate([good, walk]), per_pane=10)
     assert alarm is not None
     assert 1_500 < alarm[0] <= 1_750
 

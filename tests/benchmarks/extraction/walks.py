@@ -1,4 +1,4 @@
-"""Walks: published attacks that feel their way along a model's answers, and honest clients whose queries also crawl.
+"""Walks: published attacks that feel their way along a model's answers.
 
 An attack asks an ``Oracle``, which writes down every query and at which one the attacker first had what it wanted:
 an adversarial input with small distortion or, for inversion, an input that the model is sure to be of the target class.
@@ -11,16 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-from sklearn.datasets import load_breast_cancer
-from sklearn.neural_network import MLPClassifier
-from sklearn.preprocessing import StandardScaler
 
-from detectors.base import Arrays, Level, Pane, Part, Reading, Subject, SubjectType
-from detectors.batch import EventBatch
-from detectors.budget import AlarmBudget
-from detectors.evasion.detector import EvasionDetector
-from detectors.schema import infer_schema
-from tests.benchmarks.extraction_worlds import Rows, World
+from tests.benchmarks.extraction.worlds import Rows, World
 
 SURE = 0.99
 """Probability of the target class at which an inversion has succeeded (gamma of Fredrikson et al.)."""
@@ -50,12 +42,9 @@ class Oracle:
 
     @classmethod
     def of(cls, world: World, budget: int) -> Oracle:
-        columns = np.array([j for j in range(world.pool.shape[1]) if j not in world.categories])
-        values = world.pool[:, columns]
-        images = not world.categories and values.min() >= 0.0 and values.max() <= 1.0
-        scale = np.ones(len(columns)) if images else np.maximum(values.std(axis=0), 1e-9)
-        low, high = (0.0 * scale, scale) if images else (values.min(axis=0) / scale, values.max(axis=0) / scale)
-        return cls(world, budget, columns, scale, low, high)
+        columns = np.array(world.numeric)
+        scale = world.spread[columns]
+        return cls(world, budget, columns, scale, world.low[columns] / scale, world.high[columns] / scale)
 
     @property
     def small(self) -> float:
@@ -63,14 +52,20 @@ class Oracle:
         return 0.1 * float(np.sqrt(len(self.columns)))
 
     def inside(self, row: Rows) -> Rows:
-        return row[self.columns] / self.scale
+        """The moved columns of a row (p,) or of rows (n, p), in the oracle's units."""
+        return np.asarray(row[..., self.columns] / self.scale)
+
+    def placed(self, row: Rows, z: Rows) -> Rows:
+        """The row (p,) or rows (n, p) with the moved columns at ``z``."""
+        out = row.copy()
+        out[..., self.columns] = z * self.scale
+        return out
 
     def ask(self, near: Rows, z: Rows) -> Rows:
         """(C,) probabilities of the row that is ``near`` but for the moved columns ``z``."""
         if len(self.sent) >= self.budget:
             raise Spent
-        row = near.copy()
-        row[self.columns] = np.clip(z, self.low, self.high) * self.scale
+        row = self.placed(near, np.clip(z, self.low, self.high))
         self.sent.append(row)
         return np.asarray(self.world.score(row[None])[0])
 
@@ -264,7 +259,7 @@ def inversion(oracle: Oracle, rng: np.random.Generator) -> None:
         row[j] = rng.integers(len(names))
     z = oracle.inside(row)
     scores = oracle.ask(row, z)
-    target = int(rng.choice(np.flatnonzero(scores < 0.5)))
+    target = int(rng.choice(np.delete(np.arange(len(scores)), scores.argmax())))
     best = float(scores[target])
     while best < SURE:
         step = rng.standard_normal(len(z)) * (rng.random(len(z)) < 0.25)
@@ -307,192 +302,3 @@ def attack(world: World, name: str, share: float, rng: np.random.Generator, n: i
     place = np.sort(rng.permutation(n)[: len(oracle.sent)])
     rows[place] = np.array(oracle.sent)
     return Attack(rows, None if oracle.won_at is None else int(place[oracle.won_at - 1]) + 1)
-
-
-def queries(name: str) -> Callable[[World, np.random.Generator, int], Rows]:
-    """The queries of one attack, in the form of ``extraction_worlds.ATTACKS``."""
-    return lambda world, rng, n: attack(world, name, 1.0, rng, n).rows
-
-
-ATTACKS: dict[str, Callable[[World, np.random.Generator, int], Rows]] = {name: queries(name) for name in WALKS}
-
-
-def _ordinary(world: World, rng: np.random.Generator, n: int) -> Rows:
-    return world.honest(rng)(n)
-
-
-def _check(world: World, rng: np.random.Generator, n: int) -> Rows:
-    return world.honest(rng)(3)[rng.integers(3, size=n)]
-
-
-def _rescoring(world: World, rng: np.random.Generator, n: int) -> Rows:
-    return np.tile(world.honest(rng)(max(10, n // 3)), (3, 1))[:n]
-
-
-def _retries(world: World, rng: np.random.Generator, n: int) -> Rows:
-    rows = world.honest(rng)(n)
-    again = np.flatnonzero(rng.random(n) < 0.3)
-    for i in again[again > 0]:
-        rows[i] = rows[i - 1]
-    return rows
-
-
-def _what_if(world: World, rng: np.random.Generator, n: int) -> Rows:
-    """One column of one input through a grid of its values, then another."""
-    oracle, out = Oracle.of(world, n), np.empty((0, world.pool.shape[1]))
-    while len(out) < n:
-        row = world.honest(rng)(1)[0]
-        for k in rng.permutation(len(oracle.columns))[: int(rng.integers(1, 5))]:
-            swept = np.repeat(row[None], 12, axis=0)
-            swept[:, oracle.columns[k]] = np.linspace(oracle.low[k], oracle.high[k], 12) * oracle.scale[k]
-            out = np.concatenate([out, swept])
-    return out[:n]
-
-
-def _video(world: World, rng: np.random.Generator, n: int) -> Rows:
-    """Scenes that turn slowly from one ordinary input into another, with sensor noise."""
-    oracle, out = Oracle.of(world, n), np.empty((0, world.pool.shape[1]))
-    noise = rng.uniform(0.0, 0.03)
-    while len(out) < n:
-        first, last = world.honest(rng)(2)
-        scene = np.repeat(first[None], int(rng.integers(15, 60)), axis=0)
-        part = np.linspace(0.0, rng.uniform(0.2, 1.0), len(scene))[:, None]
-        a, b = oracle.inside(first), oracle.inside(last)
-        z = a + part * (b - a) + noise * rng.standard_normal((len(scene), len(a)))
-        scene[:, oracle.columns] = np.clip(z, oracle.low, oracle.high) * oracle.scale
-        out = np.concatenate([out, scene])
-    return out[:n]
-
-
-def _sensor(world: World, rng: np.random.Generator, n: int) -> Rows:
-    """A stream that wanders about one ordinary input and returns to it."""
-    oracle = Oracle.of(world, n)
-    row = world.honest(rng)(1)[0]
-    out, centre = np.repeat(row[None], n, axis=0), oracle.inside(row)
-    z, pull, noise = centre.copy(), rng.uniform(0.01, 0.2), rng.uniform(0.02, 0.1)
-    for i in range(n):
-        z = z + pull * (centre - z) + noise * rng.standard_normal(len(z))
-        out[i, oracle.columns] = np.clip(z, oracle.low, oracle.high) * oracle.scale
-    return out
-
-
-def _augmented(world: World, rng: np.random.Generator, n: int) -> Rows:
-    """Every input once as it is and seven times with noise, at test time."""
-    oracle = Oracle.of(world, n)
-    rows = np.repeat(world.honest(rng)(n // 8 + 1), 8, axis=0)[:n]
-    z = rows[:, oracle.columns] / oracle.scale
-    moved = rng.uniform(0.03, 0.15) * rng.standard_normal(z.shape) * (np.arange(n) % 8 > 0)[:, None]
-    rows[:, oracle.columns] = np.clip(z + moved, oracle.low, oracle.high) * oracle.scale
-    return rows
-
-
-def _dither(world: World, rng: np.random.Generator, n: int) -> Rows:
-    """A random walk that does not care for the answers, with a fresh start now and then."""
-    oracle, out = Oracle.of(world, n), world.honest(rng)(n)
-    step, z = rng.uniform(0.03, 0.15), oracle.inside(out[0])
-    for i in range(1, n):
-        z = oracle.inside(out[i]) if rng.random() < 0.02 else z + step * rng.standard_normal(len(z))
-        z = np.clip(z, oracle.low, oracle.high)
-        out[i, oracle.columns] = z * oracle.scale
-    return out
-
-
-def _noise(world: World, rng: np.random.Generator, n: int) -> Rows:
-    return world.uniform(rng, n)
-
-
-Habit = Callable[[World, np.random.Generator, int], Rows]
-HABITS: dict[str, Habit] = {
-    "ordinary": _ordinary,
-    "health check": _check,
-    "batch key": _rescoring,
-    "retries": _retries,
-    "what-if tool": _what_if,
-    "video": _video,
-    "sensor": _sensor,
-    "augmentation": _augmented,
-    "dither": _dither,
-    "quality assurance": _noise,
-}
-
-
-def crowd(world: World, n_clients: int, awkward: float, visibility: str, seed: int, median: int = 110) -> EventBatch:
-    """Honest clients in time order, ``awkward`` of them with another habit than the ordinary; log-normal volumes."""
-    rng = np.random.default_rng([seed, 99])
-    others = [name for name in HABITS if name != "ordinary"]
-    rows, clients, at = [], [], []
-    for i in range(n_clients):
-        habit = str(rng.choice(others)) if rng.random() < awkward else "ordinary"
-        own = HABITS[habit](world, rng, int(np.clip(rng.lognormal(np.log(median), 0.8), 12, 700)))
-        rows.append(own)
-        clients += [f"{habit}-{i}"] * len(own)
-        at.append(np.sort(rng.uniform(0, 12_000, len(own))))
-    order = np.argsort(np.concatenate(at), kind="stable")
-    named = np.array(clients, dtype=object)[order].tolist()
-    return world.batch(np.concatenate(rows)[order], named, 1.7e9 + np.concatenate(at)[order], visibility, "h")
-
-
-def fitted(batch: EventBatch, seed: int = 0) -> EvasionDetector:
-    """The detector with a reference of honest clients, one alarm a week for the model as a whole."""
-    schema = infer_schema(batch)
-    part = EvasionDetector.fit(batch, schema, 60.0, seed)
-    assert isinstance(part, Part), part
-    return EvasionDetector.build(part, schema, AlarmBudget(1.0, 60.0))
-
-
-def first_alarm(
-    detector: EvasionDetector, world: World, rows: Rows, visibility: str, per_pane: int = 5
-) -> tuple[int, Reading] | None:
-    """After how many of one client's queries it is accused, and the reading; None if it never is."""
-    batch = world.batch(rows, ["client"] * len(rows), 1.7e9 + np.arange(len(rows)), visibility, "q")
-    batch = detector.new_memory().annotate(batch)
-    evidence: dict[Subject, Arrays] = {}
-    for i, sketch in enumerate(detector.sketch(batch, np.arange(0, len(rows), per_pane))):
-        pane = Pane(1.7e9 + i * per_pane, float(per_pane), per_pane, sketch)
-        judged = detector.judge({s: evidence[s] for s in detector.subjects(pane) if s in evidence}, pane)
-        evidence.update(judged.evidence)
-        for reading in judged.readings:
-            if reading.subject.type is SubjectType.CLIENT and reading.level is Level.ALARM:
-                return min(len(rows), (i + 1) * per_pane), reading
-    return None
-
-
-def tumours(seed: int) -> World:
-    """A tabular model with thirty numeric columns: breast tumours, and a small network that names the malignant."""
-    data = load_breast_cancer()
-    x, y = np.asarray(data.data, dtype=np.float64), np.asarray(data.target)
-    rng = np.random.default_rng(seed)
-    order = rng.permutation(len(x))
-    train, pool = order[:280], order[280:]
-    scaler = StandardScaler().fit(x[train])
-    model = MLPClassifier((16,), alpha=1.0, max_iter=2_000, random_state=0).fit(scaler.transform(x[train]), y[train])
-    spread = x[pool].std(axis=0)
-    low, high = x[pool].min(axis=0), x[pool].max(axis=0)
-
-    def honest(r: np.random.Generator) -> Callable[[int], Rows]:
-        sick = r.beta(2.0, 3.0)
-        shift = r.normal(0, 0.05, x.shape[1]) * spread
-
-        def draw(n: int) -> Rows:
-            weight = np.where(y[pool] == 0, sick, 1 - sick)
-            a, b = (pool[r.choice(len(pool), n, p=weight / weight.sum())] for _ in range(2))
-            b = np.where(y[a] == y[b], b, a)
-            part = r.uniform(0.0, 0.5, (n, 1))
-            out = x[a] + part * (x[b] - x[a]) + shift + 0.1 * r.standard_normal((n, x.shape[1])) * spread
-            return np.clip(out, low, high)
-
-        return draw
-
-    return World(
-        "tumours",
-        x[pool],
-        y[pool],
-        lambda rows: np.asarray(model.predict_proba(scaler.transform(rows))),
-        None,
-        honest,
-        lambda r, n: r.uniform(low, 3 * high, (n, len(low))),
-        lambda r, n: r.uniform(low, high, (n, len(low))),
-        lambda rows: rows * 1.2,
-        0.1,
-        tuple(str(name).replace(" ", "_") for name in data.feature_names),
-    )
