@@ -2,9 +2,9 @@
 
 An attacker who does not have the model's own kind of data makes inputs up: single columns drawn apart, uniform values,
 blends and patchworks of a few inputs, smooth fields and textures, noise, signed steps. A new device changes all inputs
-in the same way: gain, offset, noise, blur, one column that reads otherwise, a category nobody knows. Told apart on rows that can be
-made from any reference, what is learned serves for inputs nobody has made up. The idea is outlier exposure (Hendrycks
-et al. 2019), with the transformations of honest devices on the ordinary side.
+in the same way: gain, offset, noise, blur, one column that reads otherwise, a category nobody knows. Told apart on rows
+that can be made from any reference, what is learned serves for inputs nobody has made up. The idea is outlier exposure
+(Hendrycks et al. 2019), with the transformations of honest devices on the ordinary side.
 
 All works on vectors of a ``VectorMap``, ``(n, p)`` float64 in standard deviations of the reference, before far
 values are squashed (``Stock.squashed`` does that at the end). No row is kept.
@@ -160,7 +160,7 @@ def _device(stock: Stock, numbers: FloatArray, rng: np.random.Generator) -> Floa
             return np.asarray(((numbers @ stock.axes) * kept) @ stock.axes.T)
         case _:
             few = rng.random(p) < max(0.2, 1.0 / p)
-            return np.where(few, numbers * rng.uniform(0.6, 1.4, p) + rng.normal(0.0, 0.5, p), numbers)
+            return np.where(few, numbers * rng.uniform(0.6, 1.4, p) + 0.7 * rng.standard_t(2, p), numbers)
 
 
 def _unknown(stock: Stock, block: slice) -> FloatArray:

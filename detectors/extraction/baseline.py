@@ -29,7 +29,9 @@ _FLOOR = 1e-3
 
 
 DEVICE_WEIGHT = 0.3
-"""How much a change of device adds to S_between, in units of the scatter of what such changes do."""
+"""How much a change of device adds to S_between, in units of the scatter of what such changes do; the boldest half of
+them counts for its directions only, or a few would hide all that lies along them.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -189,6 +191,8 @@ def scatter(
     between = np.maximum((1.0 - shrink) * kept + shrink * sphere, max(floor, 0.1 * sphere))
     if len(shifts):
         devices = np.array(shifts)
+        length = np.linalg.norm(devices, axis=1)
+        devices *= np.minimum(1.0, np.median(length) / np.maximum(length, 1e-12))[:, None]
         whole = (axes * between) @ axes.T + DEVICE_WEIGHT * devices.T @ devices / len(devices)
         values, axes = np.linalg.eigh(whole)
         between = np.maximum(values, 1e-9)
@@ -246,8 +250,8 @@ def _distances(
 ) -> tuple[FloatArray, FloatArray, Tail, Tail]:
     """Sizes, median T² by size, tails of T² over it and of resemblance; each client by the scatter of the others.
 
-    ``plain`` are the rows of honest clients, ``unshown`` those of made-up ones: of some of the same behind a new device,
-    or of nobody that is there.
+    ``plain`` are the rows of honest clients, ``unshown`` those of made-up ones: some of the same behind a new device,
+    and some that are not there.
     """
     k = len(plain)
     d = next(iter(plain.values())).shape[1] if plain else 1

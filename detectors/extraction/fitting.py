@@ -32,7 +32,7 @@ from detectors.extraction.channels import (
     quantile_table,
     strangest,
 )
-from detectors.extraction.imagined import GEOMETRY_ROWS, changed, made_up, narrow, near_of, rare_of
+from detectors.extraction.imagined import GEOMETRY_ROWS, Shown, changed, made_up, narrow, near_of, rare_of
 from detectors.extraction.layout import fresh
 from detectors.extraction.selfhistory import Itself
 from detectors.extraction.study import Study
@@ -58,9 +58,9 @@ def fit(
     channels, rows = fit_channels(kept, maps, rng)
     code, codes = fit_rings(kept, maps[-1], rows.label, channels.labels, seed)
     clients, classes = honest(kept, rows, codes, len(channels.labels))
-    read = channels.read(kept)
-    moved, few_things = changed(kept, read, rows, codes, channels, seed), narrow(kept, read, rows, code, seed)
-    baseline = Baseline.fit(clients, moved, few_things, made_up(read, rows, channels, seed), classes, seed)
+    shown = Shown(kept, channels.read(kept), rows, codes, channels)
+    moved, asks_little, decoys_at = changed(shown, seed), narrow(shown, code, seed), made_up(shown, seed)
+    baseline = Baseline.fit(clients, moved, asks_little, decoys_at, classes, seed)
     itself = Itself.fit(kept, rows, fresh(rows, codes), baseline.spread, len(channels.labels), seed)
     study = Study.fit(kept, rows, codes == Code.EXACT, channels, itself, rng)
     return channels, code, baseline, study, clients

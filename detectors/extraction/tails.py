@@ -3,7 +3,7 @@
 A client is looked at many times, so the figure that is calibrated is the largest of all its looks: one price for any
 number of them. Up to the oddest honest clients the p-value is a rank; beyond them a Pareto tail (Hill 1975) goes on,
 its scale enlarged for how few they are. A client may also be of a sort that the reference does not show, such as one
-behind a new device: as often as the rule of three allows for what was never seen (at most 3 in n), and then it looks as
+behind a new device: as often as the rule of succession has it for what was never seen (1 in n), and then it looks as
 clients do that were made up.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -20,14 +20,13 @@ from detectors.batch import FloatArray
 SHARE_BEYOND = 0.03
 """Share of honest clients, the oddest, that the Pareto tail is learned from; of made-up ones ``MADE_UP_BEYOND``."""
 MADE_UP_BEYOND = 0.1
-UNSHOWN = 3.0
+UNSHOWN = 1.0
 """How many honest clients of sorts that it does not show a reference is taken to lack."""
 FEWEST = 3
 """Honest clients with fewer looks than these tell nothing of a tail."""
-LEAST_SCALE = 0.12
-"""Of the tail in logarithms: no reference shows less."""
-MOST_SCALE = 0.5
-MADE_UP_MOST_SCALE = 1.0
+SCALES = (0.12, 0.5)
+"""Least and most scale of the tail in logarithms that any reference shows; of made-up clients ``MADE_UP_SCALES``."""
+MADE_UP_SCALES = (0.4, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +44,14 @@ class Curve:
     scale: float
 
     @classmethod
-    def fit(cls, largest: Sequence[float], share_beyond: float, most_scale: float) -> Self:
+    def fit(cls, largest: Sequence[float], share_beyond: float, scales: tuple[float, float]) -> Self:
         values = np.sort(np.maximum(largest, 1e-6))[::-1]
         last = int(np.clip(np.ceil(share_beyond * len(values)), 2, max(2, len(values) // 2)))
         beyond = float(values[last])
         scale = float(np.mean(np.log(values[:last] / beyond))) * (1.0 + 1.0 / np.sqrt(last))
         middle = min(float(np.median(values)), 0.99 * beyond)
         share = (last + 1.0) / (len(values) + 1.0)
-        return cls(middle, beyond, share, float(np.clip(scale, LEAST_SCALE, most_scale)))
+        return cls(middle, beyond, share, float(np.clip(scale, *scales)))
 
     def log_p(self, value: float) -> float:
         """Natural log of the chance that such a client's largest look is at least ``value``."""
@@ -77,6 +76,26 @@ class Curve:
         return [self.middle, self.beyond, self.share, self.scale]
 
 
+class Heard(NamedTuple):
+    """Natural logs of the p-value of a head, and of the same where another head has paid for an unshown sort of client.
+
+    Two heads that are both odd because the client is of such a sort must not count its rarity twice.
+    """
+
+    log_p: float
+    firm: float
+
+    @classmethod
+    def alone(cls, log_p: float) -> Heard:
+        """A head that no sort of client excuses."""
+        return cls(log_p, log_p)
+
+    def better(self, other: Heard) -> Heard:
+        """The better of two answers to the same question, at twice the p-value."""
+        twice = float(np.log(2.0))
+        return Heard(min(0.0, min(self.log_p, other.log_p) + twice), min(0.0, min(self.firm, other.firm) + twice))
+
+
 @dataclass(frozen=True, slots=True)
 class Tail:
     """The distribution of the largest look of an honest client: of a sort that the reference shows, or of another.
@@ -94,10 +113,10 @@ class Tail:
         """From the largest looks of honest clients, and of made-up ones."""
         if len(largest) < FEWEST:
             return UNKNOWN
-        shown = Curve.fit(largest, SHARE_BEYOND, MOST_SCALE)
+        shown = Curve.fit(largest, SHARE_BEYOND, SCALES)
         if len(made_up) < FEWEST:
             return cls(shown, shown, 0.0)
-        unshown = Curve.fit(made_up, MADE_UP_BEYOND, MADE_UP_MOST_SCALE)
+        unshown = Curve.fit(made_up, MADE_UP_BEYOND, MADE_UP_SCALES)
         return cls(shown, unshown, UNSHOWN / (len(largest) + UNSHOWN))
 
     def log_p(self, value: float) -> float:
@@ -106,6 +125,11 @@ class Tail:
             return self.shown.log_p(value)
         known, new = np.log1p(-self.weight) + self.shown.log_p(value), np.log(self.weight) + self.unshown.log_p(value)
         return float(np.logaddexp(known, new))
+
+    def heard(self, value: float) -> Heard:
+        """What is said of a client whose largest look is ``value``."""
+        log_p = self.log_p(value)
+        return Heard(log_p, log_p if self.weight == 0.0 else max(log_p, self.unshown.log_p(value)))
 
     def at(self, log_p: float) -> float:
         """The value with that log p-value, at most ln(1/2)."""
@@ -128,6 +152,6 @@ class Tail:
         return cls(Curve(*curves[:4]), Curve(*curves[4:]), weight)
 
 
-_UNKNOWN = Curve(1.0, 3.0, 0.1, MOST_SCALE)
+_UNKNOWN = Curve(1.0, 3.0, 0.1, SCALES[1])
 UNKNOWN = Tail(_UNKNOWN, _UNKNOWN, 0.0)
 """What is thought of honest clients where too few are known."""

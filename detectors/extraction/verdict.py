@@ -26,6 +26,7 @@ from detectors.extraction.history import History
 from detectors.extraction.layout import Sums
 from detectors.extraction.peers import Company
 from detectors.extraction.selfhistory import Itself
+from detectors.extraction.tails import Heard
 
 HEAD_SHARES = (0.5, 0.2, 0.2, 0.1)
 """Of H1, H2, H3 and H7."""
@@ -111,7 +112,7 @@ def examine(
         p7 = itself.log_p(client, sums.mean, sums.classes, fresh, own, spread, drift, inflation)
     centre = spread.centre if drift is None else spread.centre + drift
     odd, rare, repeated, alike = baseline.tails
-    p1 = odd.log_p(ratio) if fresh >= 10 else 0.0
+    h1 = odd.heard(ratio if fresh >= 10 else 0.0)
     peers = (company.rate(("strange_01",), "fresh"), company.rate(("strange_05",), "fresh"))
     near_peers = (company.rate(("near",), "compared"), company.rate(("near", "close"), "compared"))
     near = (sums.count("near"), sums.count("near") + sums.count("close"))
@@ -124,7 +125,8 @@ def examine(
         baseline.near[1].log_p(near[1], compared, near_peers[1], _past(own, "near", 1)),
     )
     filtered = spread.resemblance(baseline.made_up, sums.mean, fresh, drift, own) if fresh >= 10 else 0.0
-    p2, p3 = _two(rare.log_p(p2), alike.log_p(filtered)), repeated.log_p(p3)
+    h2, h3 = rare.heard(p2).better(alike.heard(filtered)), repeated.heard(p3)
+    p1, p2, p3 = h1.log_p, h2.log_p, h3.log_p
     e1, e2, e3, e7 = (float(-p + np.log(share)) for p, share in zip((p1, p2, p3, p7), HEAD_SHARES, strict=True))
     strange, seen_near = sums.share("strange_01", "fresh"), near[0] / max(1.0, compared)
     strange_peers, usual_near = max(peers[0], baseline.strange[0].mean), max(near_peers[0], baseline.near[0].mean)
@@ -132,10 +134,9 @@ def examine(
     if own is not None and unlike > 0:
         trust = own.fresh / (own.fresh + PAST_WEIGHT)
         unlike = min(unlike, share_unlike(sums.mean, centre + trust * (own.mean - spread.centre), fresh))
-    second, first = min(p2, p3, beside.coverage, beside.exposure), max(e1, e7)
     routes = [
-        _agreed(first, second),
-        _agreed(e2, min(p1, p3)),
+        _agreed(max(e1, e7), h2, h3, Heard.alone(beside.coverage), Heard.alone(beside.exposure)),
+        _agreed(e2, h1, h3),
         e2 / OVERWHELMING_DISCOUNT if strange - strange_peers >= OVERWHELMING_EFFECT else 0.0,
         e3 / OVERWHELMING_DISCOUNT if seen_near - usual_near >= OVERWHELMING_EFFECT else 0.0,
     ]
@@ -144,19 +145,15 @@ def examine(
     return Finding(sums, (p1, p2, p3), max(e1, e7, *routes), stolen, *shares, centre, p7, beside)
 
 
-def _agreed(evidence: float, second: float) -> float:
-    """The evidence of one head where a second one, with log p-value ``second``, agrees; 0 where it does not."""
-    if evidence <= 0.0 or second >= AGREEMENT:
+def _agreed(evidence: float, *witnesses: Heard) -> float:
+    """The evidence of one head where another agrees, and what that one adds; 0 where none does."""
+    agreeing = [witness.firm for witness in witnesses if witness.log_p < AGREEMENT]
+    if evidence <= 0.0 or not agreeing:
         return 0.0
-    return evidence + SECOND_WITNESS * (AGREEMENT - second)
+    return evidence + SECOND_WITNESS * max(0.0, AGREEMENT - min(agreeing))
 
 
 def _past(own: History | None, what: Literal["strange", "near"], level: int) -> tuple[float, float]:
     if own is None:
         return 0.0, 0.0
     return (own.strange[level], own.fresh) if what == "strange" else (own.near[level], own.compared)
-
-
-def _two(first: float, second: float) -> float:
-    """Log p-value of the better of two answers to the same question."""
-    return min(0.0, min(first, second) + float(np.log(2.0)))

@@ -10,6 +10,8 @@ import json
 import sys
 from collections.abc import Callable
 
+from threadpoolctl import threadpool_limits
+
 from tests.benchmarks import drift, extraction, ood, pipeline
 from tests.benchmarks.report import Report
 
@@ -32,7 +34,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str]) -> int:
     chosen = parser().parse_args(arguments)
-    report = BENCHMARKS[chosen.name](chosen.quick, chosen.seed)
+    with threadpool_limits(1):
+        report = BENCHMARKS[chosen.name](chosen.quick, chosen.seed)
     print(json.dumps(report.to_json(), indent=2) if chosen.json else report.to_text())
     return 0 if all(goal.holds for goal in report.goals) else 1
 
