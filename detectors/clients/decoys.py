@@ -160,7 +160,7 @@ def _device(stock: Stock, numbers: FloatArray, rng: np.random.Generator) -> Floa
             return np.asarray(((numbers @ stock.axes) * kept) @ stock.axes.T)
         case _:
             few = rng.random(p) < max(0.2, 1.0 / p)
-            return np.where(few, numbers * rng.uniform(0.6, 1.4, p) + 0.7 * rng.standard_t(2, p), numbers)
+            return np.where(few, numbers * rng.uniform(0.6, 1.4, p) + rng.normal(0.0, 0.7, p), numbers)
 
 
 def _unknown(stock: Stock, block: slice) -> FloatArray:
