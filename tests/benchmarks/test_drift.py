@@ -189,7 +189,7 @@ def test_every_section_of_the_report_runs_and_prints() -> None:
         delay.one_column_section(500, (Change("shift", 2.0),), small, seed=1),
         delay.one_column_section(500, (Change("swap"), Change("new")), small, seed=1),
         delay.usual_section((Change("shift", 1.0),), runs=2, clean_events=0, seed=1),
-        delay.wide_section(0.5, runs=1, seed=1),
+        delay.wide_section(0.5, clean_runs=1, runs=1, seed=1),
         joint.section(MarginalDrift, joint.JOINT_CHANGES[2:3], clean_runs=2, runs=2, horizon=60, seed=1),
         speed.section(quick=True, seed=1),
     ]

@@ -59,10 +59,10 @@ def _jobs(quick: bool, seed: int) -> list[Job]:
         first = [
             Job(delay.one_column_section, (500, delay.QUICK_CHANGES, delay.QUICK, seed)),
             Job(delay.usual_section, (delay.USUAL_CHANGES[1:3], 8, 0, seed)),
-            Job(delay.wide_section, (0.5, 8, seed)),
-            Job(joint.section, (JointDrift, joint.JOINT_CHANGES[1:2], 12, 12, 300, seed)),
+            Job(delay.wide_section, (0.5, 3, 6, seed)),
+            Job(joint.section, (JointDrift, joint.JOINT_CHANGES[1:2], 4, 4, 200, seed)),
         ]
-        cells, looks, mixed, last = run_length.quick_cells(), (1,), [(0.5, 4)], []
+        cells, looks, mixed, last = run_length.quick_cells(), (1,), [(0.5, 1)], []
     else:
         first = [
             Job(joint.section, (JointDrift, joint.JOINT_CHANGES, 40, 40, 800, seed)),
@@ -70,7 +70,7 @@ def _jobs(quick: bool, seed: int) -> list[Job]:
         ]
         cells, looks = run_length.full_cells(), run_length.LOOKS
         mixed = [(phi, 40) for phi in (0.0, 0.5, 0.9)]
-        last = [Job(delay.wide_section, (rho, 20, seed)) for rho in (0.0, 0.5, 0.95)]
+        last = [Job(delay.wide_section, (rho, 20, 80, seed)) for rho in (0.0, 0.5, 0.95)]
         last += [Job(delay.usual_section, (delay.USUAL_CHANGES, 20, 300_000, seed))]
         last += [Job(delay.one_column_section, (500, delay.CATEGORICAL_CHANGES, delay.HALF, seed))]
         last += [Job(delay.one_column_section, (500, delay.OTHER_CHANGES, delay.HALF, seed))]

@@ -47,7 +47,7 @@ CHANGES = (
 """Those of table D.6."""
 OTHER_CHANGES = (Change("shift", 0.1), Change("scale", 0.7), Change("scale", 1.3), Change("tail"), Change("ramp", 1.0))
 CATEGORICAL_CHANGES = (Change("swap"), Change("new"))
-QUICK_CHANGES = tuple(Change(*c) for c in (("shift", 0.5), ("shift", 1.0), ("scale", 2.0)))
+QUICK_CHANGES = (Change("shift", 1.0), Change("scale", 2.0))
 MOST = {
     Change("shift", 0.25): 140.0,
     Change("shift", 0.5): 41.0,
@@ -71,7 +71,7 @@ class Effort:
     horizon: int
 
 
-QUICK = Effort(clean_runs=40, clean_lengths=2.0, runs=40, horizon=400)
+QUICK = Effort(clean_runs=16, clean_lengths=1.5, runs=16, horizon=400)
 FULL = Effort(clean_runs=100, clean_lengths=3.0, runs=100, horizon=800)
 HALF = Effort(clean_runs=50, clean_lengths=3.0, runs=50, horizon=800)
 
@@ -232,12 +232,12 @@ def usual_section(changes: Sequence[Change], runs: int, clean_events: int, seed:
 WIDE, WIDE_BOUND, WIDE_N = 20, 1_000.0, 500
 
 
-def wide_section(rho: float, runs: int, seed: int) -> Section:
+def wide_section(rho: float, clean_runs: int, runs: int, seed: int) -> Section:
     """Mean run length, and delay of 1 sd in one and in all of 20 columns, panes of one event, tolerance 0."""
     ours = Ours(MarginalDrift, WIDE_BOUND, 0.0, BY_EVENT)
     name = f"20 columns, B=1,000, rho={rho:g}"
     horizon = round(1.5 * WIDE_BOUND)
-    clean = np.array([ours.first(*_wide(seed, rho, run, horizon, None)) for run in range(runs)])
+    clean = np.array([ours.first(*_wide(seed, rho, run, horizon, None)) for run in range(clean_runs)])
     run_length = Lengths.of_runs(clean, horizon)
     out = Section({f"mean run length in events, {name}": run_length})
     out.at_least(
