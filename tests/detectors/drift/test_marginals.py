@@ -9,7 +9,7 @@ import pytest
 
 from detectors.base import MODEL, Level, Pane, Part, Reading, Unfit
 from detectors.batch import EventBatch
-from detectors.budget import AlarmBudget
+from detectors.budget import DEFAULT_TOLERANCE, AlarmBudget
 from detectors.drift.marginals import MarginalDrift
 from detectors.schema import infer_schema
 from detectors.sketch import Sketch, total
@@ -39,11 +39,11 @@ def stream(rng: np.random.Generator, n: int, **changes: float) -> EventBatch:
     )
 
 
-def fitted(reference: EventBatch, alarms_per_week: float = 1.0) -> MarginalDrift:
+def fitted(reference: EventBatch, alarms_per_week: float = 1.0, tolerance: float = DEFAULT_TOLERANCE) -> MarginalDrift:
     schema = infer_schema(reference)
     part = MarginalDrift.fit(reference, schema, PANE_S, seed=0)
     assert isinstance(part, Part)
-    return MarginalDrift.build(part, schema, AlarmBudget(alarms_per_week, PANE_S))
+    return MarginalDrift.build(part, schema, AlarmBudget(alarms_per_week, PANE_S, tolerance=tolerance))
 
 
 def judged(detector: MarginalDrift, batch: EventBatch) -> list[Reading]:
@@ -90,6 +90,19 @@ def test_a_drift_inside_the_tolerance_raises_no_alarm() -> None:
     detector = fitted(stream(rng, 20_000))
     readings = judged(detector, stream(rng, 30_000, shift=0.08))
     assert all(reading.level is not Level.ALARM for reading in readings)
+
+
+@pytest.mark.parametrize(("tolerance", "alarms"), [(0.0, True), (0.02, False)])
+def test_without_tolerance_a_rare_flag_that_moves_less_than_a_hundredth_counts(tolerance: float, alarms: bool) -> None:
+    """From 0.5 % of events to 1.2 %."""
+    rng = np.random.default_rng(14)
+    reference, live = stream(rng, 20_000), stream(rng, 20_000)
+    reference.numeric[:, 0] = rng.random(len(reference)) < 0.005
+    live.numeric[:, 0] = rng.random(len(live)) < 0.012
+    readings = judged(fitted(reference, tolerance=tolerance), live)
+    loud = [reading for reading in readings if reading.level is Level.ALARM]
+    assert bool(loud) == alarms
+    assert all(reading.effect < 0.012 and reading.minimum_effect == 0.0 for reading in loud[:1])
 
 
 def test_sketches_merge_exactly_whatever_the_cut() -> None:
