@@ -196,6 +196,16 @@ class Chart:
             n_panes=0,
         )
 
+    def resumed(self, state: ChartState) -> ChartState:
+        """A stored state under this chart; where it is of another number of bets, its evidence starts anew.
+
+        How many bets there are depends on the budget and the tolerance, which may have changed since. What traffic was
+        ordinary stays known.
+        """
+        if state.log_evidence.shape[1] == len(self.bets.weight):
+            return state
+        return replace(self.start(), live=state.live + state.waiting)
+
     def bet(self, state: ChartState, counts: IntArray, stratum: int, at: float) -> ChartState:
         """The state after a pane of ``counts`` (columns, N_BINS), which now waits; ``at`` is the pane's start."""
         drawn = counts / self.in_time[:, None]

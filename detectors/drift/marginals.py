@@ -241,7 +241,8 @@ class MarginalDrift:
 
 def _state(evidence: Mapping[Subject, Arrays], charted: Charted) -> ChartState:
     stored = evidence.get(charted.subject)
-    return charted.chart.start() if stored is None else ChartState.from_arrays(stored)
+    chart = charted.chart
+    return chart.start() if stored is None else chart.resumed(ChartState.from_arrays(stored))
 
 
 def _weights(columns: Sequence[WatchedColumn]) -> FloatArray:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from detectors.base import MODEL, Level, Pane, Part, Reading, Unfit
+from detectors.base import MODEL, Arrays, Level, Pane, Part, Reading, Subject, Unfit
 from detectors.batch import EventBatch
 from detectors.budget import DEFAULT_TOLERANCE, AlarmBudget
 from detectors.drift.marginals import MarginalDrift
@@ -149,6 +150,24 @@ def test_a_budget_of_more_alarms_asks_for_less_evidence() -> None:
     reference = stream(np.random.default_rng(0), 500)
     daily, weekly = fitted(reference, 7.0), fitted(reference, 1.0)
     assert weekly.whole.log_threshold - daily.whole.log_threshold == pytest.approx(np.log(7.0))
+
+
+def test_evidence_outlives_a_change_of_the_budget_or_else_starts_anew() -> None:
+    """With another tolerance there may be another number of bets; what was learned of ordinary traffic stays."""
+    rng = np.random.default_rng(15)
+    reference, live = stream(rng, 20_000), stream(rng, 1_000)
+    strict, lenient = fitted(reference, tolerance=0.0), fitted(reference)
+    n_bets = [len(detector.whole.chart.bets.weight) for detector in (strict, lenient)]
+    assert n_bets[0] != n_bets[1]
+    evidence: Mapping[Subject, Arrays] = {}
+    sketches = strict.sketch(live, np.arange(0, len(live), PER_PANE))
+    for i, sketch in enumerate(sketches[:-1]):
+        evidence = strict.judge(evidence, Pane(i * PANE_S, PANE_S, PER_PANE, sketch)).evidence
+    last = Pane(len(live) / PER_PANE * PANE_S, PANE_S, PER_PANE, sketches[-1])
+    for detector, kept in ((strict, n_bets[0]), (lenient, n_bets[1])):
+        arrays = detector.judge(evidence, last).evidence[MODEL]
+        assert arrays["log_evidence"].shape == (2, kept)
+        assert (arrays["live"] + arrays["waiting"])[0, 0].sum() == len(live)
 
 
 def test_a_tiny_reference_is_refused_with_the_reason() -> None:
