@@ -60,7 +60,7 @@ def _jobs(quick: bool, seed: int) -> list[Job]:
             Job(delay.one_column_section, (500, delay.QUICK_CHANGES, delay.QUICK, seed)),
             Job(delay.usual_section, (delay.USUAL_CHANGES[1:3], 8, 0, seed)),
             Job(delay.wide_section, (0.5, 3, 6, seed)),
-            Job(joint.section, (JointDrift, joint.JOINT_CHANGES[1:2], 4, 4, 200, seed)),
+            Job(joint.section, (JointDrift, joint.JOINT_CHANGES[1:2], 3, 6, 200, seed)),
         ]
         cells, looks, mixed, last = run_length.quick_cells(), (1,), [(0.5, 1)], []
     else:

@@ -131,10 +131,10 @@ def quick_cells() -> list[tuple[Cell, float]]:
     """A few cells, each with the alarms that its budget shall allow."""
     return [
         (Cell(500, 1, 50), 12.0),
-        (Cell(200, 1, 10, "bernoulli"), 12.0),
-        (Cell(2_000, 20, 50, "lognormal", 0.5), 12.0),
+        (Cell(200, 1, 10, "bernoulli"), 20.0),
+        (Cell(2_000, 20, 50, "lognormal", 0.5), 20.0),
         (Cell(500, 1, 50, "zipf"), 12.0),
-        (Cell(2_000, 300, 10, rho=0.95), 3.0),
+        (Cell(2_000, 300, 10, rho=0.95), 2.0),
         (Cell(20_000, 1, 50, edge="mass"), 12.0),
         (Cell(5_000, 5, 50, phi=0.5), 12.0),
         (Cell(14 * _A_DAY * 10, 2, 10, season=1.0), 5.0),
