@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Self
 
 import numpy as np
@@ -19,19 +18,9 @@ from numpy.typing import NDArray
 
 from detectors.batch import FloatArray, IntArray
 from detectors.drift.columns import INNER, INVALID, MISSING, OTHER, UNSEEN, Group, NumericBins, WatchedColumn
-from detectors.evidence import legendre_scores, tilt_masses
+from detectors.drift.ladders import N_TILTS, RISES, Scale, earning_tilts, tolerated_tilts
+from detectors.evidence import legendre_scores
 
-N_TILTS = 3
-"""Alternatives of each tilt, evenly spaced in logarithms (``tilt_steps``)."""
-_MOST_TILT = 1.2
-_PANE_ERRORS = 0.35
-"""The slightest tilt in standard errors of a pane's mean: what panes are taken together for."""
-RISES = (0.05, 0.25)
-"""How far an alternative rate is from the null towards one."""
-FALLS = (0.7, 0.3)
-"""Alternative rates below the null, relative to it."""
-_TILT_OF_SHARE = 2.5
-"""The tilt in standard deviations that moves a share of the traffic, over that share, for small ones."""
 _TILT_WEIGHT = 0.8
 A_TILTS_WEIGHT = _TILT_WEIGHT / (4 * N_TILTS)
 """Share of one tilt in the evidence of a continuous column: location and spread, both ways."""
@@ -95,12 +84,9 @@ class BetTable:
 
     @classmethod
     def design(
-        cls, columns: Sequence[WatchedColumn], counts: IntArray, steps: Sequence[FloatArray], tolerance: float
+        cls, columns: Sequence[WatchedColumn], counts: IntArray, scales: Sequence[Scale], tolerance: float
     ) -> Self:
-        """The bets for ``columns`` whose reference counts are ``counts`` (columns, N_BINS).
-
-        ``steps``: for each column, how far its tilts reach (``tilt_steps``).
-        """
+        """The bets for ``columns``, each with its scale, whose reference counts are ``counts`` (columns, N_BINS)."""
         tilt_column: list[int] = []
         scores: list[FloatArray] = []
         tilt_step: list[float] = []
@@ -111,7 +97,7 @@ class BetTable:
         weight_tilt: list[float] = []
         weight_rate: list[float] = []
         for c, column in enumerate(columns):
-            own, reach = _tilt_scores(column, counts[c]), steps[c]
+            own, reach = _tilt_scores(column, counts[c]), scales[c].tilts(tolerance)
             for signed in own:
                 null_rows.append(len(tilt_column))
                 for step in reach:
@@ -119,7 +105,7 @@ class BetTable:
                     scores.append(signed)
                     tilt_step.append(float(step))
                     null.append(len(null_rows) - 1)
-            found = _rates(column, counts[c], tolerance)
+            found = _rates(column, counts[c], scales[c], tolerance)
             rate_column += [c] * len(found)
             rates += found
             n_tilts = len(own) * len(reach)
@@ -134,7 +120,7 @@ class BetTable:
         return cls(
             tilt_column=np.array(tilt_column, dtype=np.int64),
             tilt_scores=scores_array,
-            tilt_step=np.array(tilt_step),
+            tilt_step=earning_tilts(masses, scores_array, np.array(tilt_step)),
             tilt_tolerance=tolerated_tilts(masses, scores_array, tolerance),
             tilt_null=np.array(null, dtype=np.int64),
             null_rows=np.array(null_rows, dtype=np.int64),
@@ -156,39 +142,6 @@ class BetTable:
         null = np.where(self.rate_rises, up, down)
         further = np.where(self.rate_rises, null + (1 - null) * self.rate_step, null * self.rate_step)
         return null, further
-
-
-def tilt_steps(n_reference: float, per_pane: float, needed: float, tolerance: float) -> FloatArray:
-    """(N_TILTS,) how far beyond the null alternatives are, in standard deviations of the score, the slightest first.
-
-    A tilt ``t`` earns ``t**2 / 2`` an event of the change that it is made for. The strongest alarms within two panes,
-    so that more is no use; the slightest is what a reference can tell apart before the urn has learned the change, or,
-    in large panes, what takes several of them; it is not lost beside the tolerance.
-
-    Args:
-        n_reference, per_pane: effective events of the reference, and of a usual pane.
-        needed: log evidence at which one bet alone raises the alarm.
-    """
-    pane, whole = max(per_pane, 1.0), max(n_reference, 1.0)
-    strongest = np.sqrt(needed * (1 / pane + 1 / whole))
-    slightest = min(np.sqrt(2 * needed / whole), _PANE_ERRORS / np.sqrt(pane))
-    low = float(np.clip(slightest, _TILT_OF_SHARE * tolerance, _MOST_TILT / 4))
-    return np.geomspace(low, float(np.clip(strongest, 4 * low, _MOST_TILT)), N_TILTS)
-
-
-def tolerated_tilts(masses: FloatArray, scores: FloatArray, tolerance: float) -> FloatArray:
-    """(t,) strengths at which tilting ``masses`` (t, k) by ``scores`` moves ``tolerance`` of the traffic.
-
-    Total variation grows with the strength; found by bisection up to a strength of four.
-    """
-    low, high = np.zeros(len(masses)), np.full(len(masses), 4.0)
-    if tolerance <= 0 or not len(masses):
-        return low
-    for _ in range(40):
-        middle = (low + high) / 2
-        moved = np.abs(tilt_masses(masses, scores, middle) - masses).sum(axis=1) / 2
-        low, high = np.where(moved < tolerance, middle, low), np.where(moved < tolerance, high, middle)
-    return low
 
 
 def tilted_bins(column: WatchedColumn) -> slice:
@@ -228,22 +181,30 @@ def _tilt_scores(column: WatchedColumn, counts: IntArray) -> list[FloatArray]:
     return found
 
 
-def _rates(column: WatchedColumn, counts: IntArray, tolerance: float) -> list[_Rate]:
+def _rates(column: WatchedColumn, counts: IntArray, scale: Scale, tolerance: float) -> list[_Rate]:
     if column.group is Group.VARIATION:
         return [_Rate(column.bins.n_inner - 1, True, step) for step in RISES]
+    shares = counts / max(float(counts.sum()), 1.0)
+
+    def rising(bin_: int) -> list[_Rate]:
+        """What the reference never saw has no standard error to go by."""
+        steps = scale.rises(float(shares[bin_]), tolerance) if counts[bin_] else RISES
+        return [_Rate(bin_, True, float(step)) for step in steps]
+
     if isinstance(column.bins, NumericBins):
         edges = (0, column.bins.n_inner - 1) if column.bins.n_inner >= 3 else ()
-        return [_Rate(bin_, True, step) for bin_, step in product((*edges, MISSING, INVALID), RISES)]
-    rates = [_Rate(bin_, True, step) for bin_, step in product((UNSEEN, MISSING, INVALID), RISES)]
+        return [rate for bin_ in (*edges, MISSING, INVALID) for rate in rising(bin_)]
+    rates = [rate for bin_ in (UNSEEN, MISSING, INVALID) for rate in rising(bin_)]
     for bin_ in (*range(INNER - 2), OTHER):
-        rate = float(counts[bin_]) / max(float(counts.sum()), 1.0)
+        share = float(shares[bin_])
         if counts[bin_] == 0:
             continue
         if bin_ >= _FULLY_WATCHED and bin_ != OTHER:
-            rates.append(_Rate(bin_, True, RISES[0]))
+            steps = scale.rises(share, tolerance)
+            rates.append(_Rate(bin_, True, min(float(np.sqrt(steps[0] * steps[-1])), RISES[0])))
             continue
-        if rate + tolerance < _MOST_RATE:
-            rates += [_Rate(bin_, True, step) for step in RISES]
-        if rate - tolerance > _LEAST_FALLING:
-            rates += [_Rate(bin_, False, step) for step in FALLS]
+        if share + tolerance < _MOST_RATE:
+            rates += rising(bin_)
+        if share - tolerance > _LEAST_FALLING:
+            rates += [_Rate(bin_, False, 1.0 - float(drop)) for drop in scale.falls(share, tolerance)]
     return rates

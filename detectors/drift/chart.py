@@ -21,13 +21,20 @@ from scipy.stats import norm
 
 from detectors.base import Arrays
 from detectors.batch import FloatArray, IntArray
-from detectors.drift.bets import A_TILTS_WEIGHT, BetTable, smoothed, tilt_steps, tilted_bins
-from detectors.drift.columns import INNER, N_BINS, Group, NumericBins, WatchedColumn
+from detectors.drift.bets import A_TILTS_WEIGHT, BetTable, smoothed, tilted_bins
+from detectors.drift.columns import INNER, N_BINS, OTHER, UNSEEN, Group, NumericBins, Role, WatchedColumn
+from detectors.drift.ladders import Scale
 from detectors.drift.urn import Urn
 from detectors.evidence import NO_EVIDENCE, accumulate, log_mean, tilt_bet
 
 _LEAST_SUSPICION = float(np.log(10.0))
 _LOG_CONFIRMED = float(np.log(100.0))
+_OF_OTHER, _OF_UNSEEN = 4.0, 2.0
+"""Variance of the shares of rare and of unseen values as a reference tells them, over that of a plain share.
+
+Which values are heavy, rare or unknown is itself drawn with the reference: one that occurs twice counts twice, and one
+at the end of the list of heavy ones with all its events or with none. Zipf's values show 2.1 to 3.6, and 1.3 to 1.6.
+"""
 _MOST_LIVE = 1_000_000
 """Effective events that the live part of the urn holds per column at most; beyond, all of it is halved."""
 RECENT, LASTING = 0, 1
@@ -152,11 +159,11 @@ class Chart:
         shares = weight / weight.sum()
         a_pane = np.array([1.0 if column.group is Group.VARIATION else per_pane for column in columns]) / in_time
         needed = log_threshold - np.log(VERDICT_WEIGHTS[RECENT] * shares * A_TILTS_WEIGHT)
-        steps = [
-            tilt_steps(float(whole), float(pane), float(nats), tolerance)
+        scales = [
+            Scale(float(whole), float(pane), float(nats))
             for whole, pane, nats in zip(effective.sum(axis=(0, 2)), a_pane, needed, strict=True)
         ]
-        bets = BetTable.design(columns, counts.sum(axis=0), steps, tolerance)
+        bets = BetTable.design(columns, counts.sum(axis=0), scales, tolerance)
         lasting = [_lasting_ratios(bets, columns, stratum) for stratum in effective]
         return cls(
             bets=bets,
@@ -188,6 +195,16 @@ class Chart:
             since=np.nan,
             n_panes=0,
         )
+
+    def resumed(self, state: ChartState) -> ChartState:
+        """A stored state under this chart; where it is of another number of bets, its evidence starts anew.
+
+        How many bets there are depends on the budget and the tolerance, which may have changed since. What traffic was
+        ordinary stays known.
+        """
+        if state.log_evidence.shape[1] == len(self.bets.weight):
+            return state
+        return replace(self.start(), live=state.live + state.waiting)
 
     def bet(self, state: ChartState, counts: IntArray, stratum: int, at: float) -> ChartState:
         """The state after a pane of ``counts`` (columns, N_BINS), which now waits; ``at`` is the pane's start."""
@@ -293,6 +310,7 @@ def _lasting_ratios(
     """(tilts, INNER) and (rates, 2) log ratios against one stratum, the sampling error of its ``counts`` tolerated.
 
     Among many bets some reference is always unlucky somewhere: the number of standard errors grows with their number.
+    A share of few events may be a good deal larger than it looks: counts are normal on the scale of their square root.
     """
     n_nulls = max(len(bets.null_rows) + len(bets.rate_column), 1)
     z = max(2.5, float(norm.isf(0.02 / n_nulls)))
@@ -304,5 +322,14 @@ def _lasting_ratios(
         tilts[i, inner] = tilt_bet(smoothed(counts[c, inner]), bets.tilt_scores[i, inner], null, further)
     whole = np.maximum(counts.sum(axis=1)[bets.rate_column], 1.0)
     rate = counts[bets.rate_column, bets.rate_bin] / whole
-    low, high = bets.rate_range(rate, z * np.sqrt(np.maximum(rate * (1 - rate), 1 / whole) / whole))
+    errors = z * np.sqrt(_variance_of_rest(bets, columns))
+    skew = np.where(bets.rate_rises, errors**2 / 4 / whole, 0.0)
+    low, high = bets.rate_range(rate, errors * np.sqrt(np.maximum(rate * (1 - rate), 1 / whole) / whole) + skew)
     return tilts, np.stack([np.log(high / low), np.log1p(-high) - np.log1p(-low)], axis=1)
+
+
+def _variance_of_rest(bets: BetTable, columns: Sequence[WatchedColumn]) -> FloatArray:
+    """(rates,) ``_OF_OTHER`` and ``_OF_UNSEEN`` for these bins of categories, 1 elsewhere."""
+    categorical = np.array([column.role is Role.CATEGORICAL for column in columns], dtype=np.bool_)[bets.rate_column]
+    other, unseen = (categorical & (bets.rate_bin == bin_) for bin_ in (OTHER, UNSEEN))
+    return np.where(other, _OF_OTHER, np.where(unseen, _OF_UNSEEN, 1.0))

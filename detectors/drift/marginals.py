@@ -38,7 +38,6 @@ GROUP_WEIGHTS: Mapping[Group, float] = {
     Group.VARIATION: 0.1,
 }
 _MINIMUM_EVENTS = 50
-_LEAST_EFFECT = 0.01
 _COHORTS = {"client": "clients", "segment": "segments"}
 """What may cause a drift alone, and the group of the sketch that tells of it."""
 
@@ -119,7 +118,6 @@ class MarginalDrift:
                 counts, in_time, between, columns[-1], distances, float(part.facts["variation_overdispersion"])
             )
         chart = Chart.design(columns, *model, _weights(columns), per_pane, budget.tolerance, own)
-        least = max(budget.tolerance, _LEAST_EFFECT)
         sizes = np.asarray(part.arrays["segment_counts"], dtype=np.int64)[:, 0].sum(axis=1).astype(np.float64)
         segments = {}
         for i, name in enumerate(names):
@@ -129,12 +127,14 @@ class MarginalDrift:
             weights = _weights(watch.columns)
             design = (watch.columns, of_segment, in_time, between, weights, per_segment, budget.tolerance, line)
             where = f" of {name}"
-            segments[name] = Charted(subject_of(name), Chart.design(*design), watch.columns, line, least, where)
+            segments[name] = Charted(
+                subject_of(name), Chart.design(*design), watch.columns, line, budget.tolerance, where
+            )
         return cls(
             watch=watch,
             seasons=Seasons.from_json(part.facts["seasons"]),
             masses=masses,
-            whole=Charted(MODEL, chart, columns, own, least),
+            whole=Charted(MODEL, chart, columns, own, budget.tolerance),
             segments=segments,
             cohorts=CohortCode.design(watch.columns, counts.sum(axis=0)),
         )
@@ -241,7 +241,8 @@ class MarginalDrift:
 
 def _state(evidence: Mapping[Subject, Arrays], charted: Charted) -> ChartState:
     stored = evidence.get(charted.subject)
-    return charted.chart.start() if stored is None else ChartState.from_arrays(stored)
+    chart = charted.chart
+    return chart.start() if stored is None else chart.resumed(ChartState.from_arrays(stored))
 
 
 def _weights(columns: Sequence[WatchedColumn]) -> FloatArray:

@@ -14,7 +14,7 @@ from detectors.drift.marginals import MarginalDrift
 from tests.benchmarks.drift import delay, joint, run_length, speed
 from tests.benchmarks.drift.figures import Lengths, Rate, Section
 from tests.benchmarks.drift.peers import Traced, ks_distances, ks_p_values, kswin_path, matched
-from tests.benchmarks.drift.run_length import FACTORS, Cell, covering, false_alarms
+from tests.benchmarks.drift.run_length import FACTORS, LOOKS, Cell, covering, false_alarms, settled
 from tests.benchmarks.drift.streams import SHAPES, Change, MixedWorld, World
 from tests.benchmarks.drift.watched import ORIGIN, Pace
 from tests.benchmarks.report import Report
@@ -86,6 +86,30 @@ def test_the_poisson_interval_is_exact() -> None:
     rate = Rate(alarms=10, allowed=10.0, panes=1)
     assert (rate.low, rate.high) == (pytest.approx(0.4795, abs=1e-4), pytest.approx(1.839, abs=1e-3))
     assert Rate(0, 1.0, 1).high == pytest.approx(3.689, abs=1e-3)
+
+
+def test_a_cell_is_played_on_only_while_its_rate_is_open() -> None:
+    independent, dependent = Cell(200, 1, 10), Cell(5_000, 5, 50, phi=0.5)
+
+    def ends(alarms: int, cell: Cell = independent, vacuous_counts: bool = True) -> bool:
+        return settled(cell, Rate(alarms, 24.0, 1, error=0.05 / len(LOOKS)), vacuous_counts)
+
+    assert ends(12), "the upper limit is below the budget, and the rate is a fifth of it"
+    assert not ends(20), "0.83 of the budget may yet be above it"
+    assert ends(45), "above the budget without doubt"
+    assert not ends(3)
+    assert ends(3, vacuous_counts=False)
+    assert settled(independent, Rate(3, 96.0, 1), vacuous_counts=True), "vacuous without doubt"
+    assert ends(20, dependent)
+
+
+def test_further_looks_go_on_where_the_first_one_ended() -> None:
+    cell = Cell(200, 1, 10, bound=50.0)
+    (first,) = false_alarms(cell, (0.0,), allowed=4.0, seed=1).values()
+    (last,) = false_alarms(cell, (0.0,), allowed=4.0, seed=1, looks=LOOKS).values()
+    assert last.panes in (400, 800), "so few alarms settle nothing at once"
+    assert last.alarms >= first.alarms
+    assert last.error == pytest.approx(first.error / 3)
 
 
 def test_censored_run_lengths_count_the_time_that_was_watched() -> None:
@@ -160,12 +184,12 @@ def test_a_cell_of_every_kind_is_measured() -> None:
 def test_every_section_of_the_report_runs_and_prints() -> None:
     small = delay.Effort(clean_runs=4, clean_lengths=0.5, runs=4, horizon=100)
     sections = [
-        run_length.section(Cell(200, 1, 10), 1.0, seed=1),
+        run_length.section(Cell(200, 1, 10), 1.0, looks=(1, 2), seed=1),
         run_length.mixed_section(0.5, weeks=1, seed=1),
         delay.one_column_section(500, (Change("shift", 2.0),), small, seed=1),
         delay.one_column_section(500, (Change("swap"), Change("new")), small, seed=1),
         delay.usual_section((Change("shift", 1.0),), runs=2, clean_events=0, seed=1),
-        delay.wide_section(0.5, runs=1, seed=1),
+        delay.wide_section(0.5, clean_runs=1, runs=1, seed=1),
         joint.section(MarginalDrift, joint.JOINT_CHANGES[2:3], clean_runs=2, runs=2, horizon=60, seed=1),
         speed.section(quick=True, seed=1),
     ]

@@ -1,7 +1,7 @@
 """Drift: false alarms against the budget, delays at matched false-alarm rates, real traffic, and speed.
 
 run_length.py   false alarms over budget: covering grid, dependence, 30 mixed columns
-delay.py        events from change to alarm, beside river's detectors, windowed KS and a CUSUM told the change
+delay.py        events from change to alarm, beside river's detectors, windowed KS and CUSUMs
 flights.py      flights out of New York: first quarter as reference, the rest as stream
 speed.py        CPU time of both halves, beside other detectors
 joint.py        joint changes: correlations, all columns a little; beside a sliding MMD
@@ -59,23 +59,24 @@ def _jobs(quick: bool, seed: int) -> list[Job]:
         first = [
             Job(delay.one_column_section, (500, delay.QUICK_CHANGES, delay.QUICK, seed)),
             Job(delay.usual_section, (delay.USUAL_CHANGES[1:3], 8, 0, seed)),
-            Job(delay.wide_section, (0.5, 8, seed)),
-            Job(joint.section, (JointDrift, joint.JOINT_CHANGES[1:2], 12, 12, 300, seed)),
+            Job(delay.wide_section, (0.5, 3, 6, seed)),
+            Job(joint.section, (JointDrift, joint.JOINT_CHANGES[1:2], 3, 6, 200, seed)),
         ]
-        cells, mixed, last = run_length.quick_cells(), [(0.5, 4)], []
+        cells, looks, mixed, last = run_length.quick_cells(), (1,), [(0.5, 1)], []
     else:
         first = [
             Job(joint.section, (JointDrift, joint.JOINT_CHANGES, 40, 40, 800, seed)),
             Job(delay.one_column_section, (500, delay.CHANGES, delay.FULL, seed)),
         ]
-        cells, mixed = run_length.full_cells(), [(phi, 40) for phi in (0.0, 0.5, 0.9)]
-        last = [Job(delay.wide_section, (rho, 20, seed)) for rho in (0.0, 0.5, 0.95)]
+        cells, looks = run_length.full_cells(), run_length.LOOKS
+        mixed = [(phi, 40) for phi in (0.0, 0.5, 0.9)]
+        last = [Job(delay.wide_section, (rho, 20, 80, seed)) for rho in (0.0, 0.5, 0.95)]
         last += [Job(delay.usual_section, (delay.USUAL_CHANGES, 20, 300_000, seed))]
         last += [Job(delay.one_column_section, (500, delay.CATEGORICAL_CHANGES, delay.HALF, seed))]
         last += [Job(delay.one_column_section, (500, delay.OTHER_CHANGES, delay.HALF, seed))]
         last += [Job(delay.one_column_section, (2_000, delay.CHANGES, delay.HALF, seed))]
     rising = sorted(cells, key=lambda item: item[0].columns * item[0].per_pane * item[0].bound * item[1])
-    grid = [Job(run_length.section, (cell, allowed, seed)) for cell, allowed in rising]
+    grid = [Job(run_length.section, (cell, allowed, looks, seed)) for cell, allowed in rising]
     traffic = [Job(flights.section, (quick,))]
     traffic += [Job(run_length.mixed_section, (phi, weeks, seed)) for phi, weeks in mixed]
     return [*first, *grid, *traffic, *last]

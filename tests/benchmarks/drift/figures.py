@@ -29,11 +29,15 @@ class Section:
 
 @dataclass(frozen=True)
 class Rate:
-    """False alarms over what the budget allows, with the exact two-sided 95 % Poisson interval (Garwood 1936)."""
+    """False alarms over what the budget allows, with the exact two-sided Poisson interval (Garwood 1936).
+
+    ``error``: chance that the interval misses the rate.
+    """
 
     alarms: int
     allowed: float
     panes: int
+    error: float = 0.05
 
     @property
     def ratio(self) -> float:
@@ -41,11 +45,11 @@ class Rate:
 
     @property
     def low(self) -> float:
-        return float(chi2.ppf(0.025, 2 * self.alarms) / 2 / self.allowed) if self.alarms else 0.0
+        return float(chi2.ppf(self.error / 2, 2 * self.alarms) / 2 / self.allowed) if self.alarms else 0.0
 
     @property
     def high(self) -> float:
-        return float(chi2.ppf(0.975, 2 * self.alarms + 2) / 2 / self.allowed)
+        return float(chi2.isf(self.error / 2, 2 * self.alarms + 2) / 2 / self.allowed)
 
     def to_json(self) -> dict[str, float]:
         return {name: getattr(self, name) for name in ("alarms", "allowed", "panes", "ratio", "low", "high")}

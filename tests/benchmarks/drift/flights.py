@@ -44,7 +44,7 @@ def section(quick: bool) -> Section:
     """Incidents a week at a budget of one, and the days that KS and chi-square flag; quick: breathing columns only."""
     table, times = _flights()
     reference = times < datetime(2013, 4, 1, tzinfo=UTC).timestamp()
-    until = datetime(2013, 7, 1, tzinfo=UTC).timestamp() if quick else np.inf
+    until = datetime(2013, 5, 1, tzinfo=UTC).timestamp() if quick else np.inf
     live = ~reference & (times < until)
     weeks = float(np.ptp(times[live])) / 604_800.0
     out = Section({"flights: weeks of stream": round(weeks, 1)})

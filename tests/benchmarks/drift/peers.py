@@ -204,6 +204,11 @@ def ks_p_values(reference: np.ndarray, windows: Sequence[np.ndarray]) -> np.ndar
     return np.asarray(kstwo.sf(distance, np.rint(sizes * len(known) / (sizes + len(known)))))
 
 
+def textbook_cusum(k: float = 0.5) -> Traced:
+    """Two-sided CUSUM that knows mean and sd, and has the allowance for a shift of one sd whatever comes."""
+    return Traced(f"CUSUM (k={k:g})", lambda reference, live: cusum_path(live, k), strongest=40.0)
+
+
 def cusum_of_shift(shift: float) -> Traced:
     """Two-sided CUSUM that knows mean, sd and the shift."""
     return Traced("CUSUM told the change", lambda reference, live: cusum_path(live, shift / 2), strongest=40.0)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from detectors.drift.chart import Chart, ChartState
-from detectors.drift.columns import N_BINS, Group, NumericBins, WatchedColumn
+from detectors.drift.chart import LASTING, Chart, ChartState
+from detectors.drift.columns import N_BINS, CategoryBins, Group, NumericBins, WatchedColumn
 
 LOG_B = float(np.log(1_000.0))
 
@@ -98,3 +98,23 @@ def test_the_urn_forgets_rather_than_grow_without_bound() -> None:
     chart, bins = chart_of(rng, 1_000)
     state, _ = play(chart, bins, chart.start(), [rng.normal(size=400_000) for _ in range(6)])
     assert state.live.sum() <= 1_000_000
+
+
+def test_the_share_of_rare_values_is_not_trusted_like_a_plain_share() -> None:
+    """Of 10,000 values after Zipf's law, 200 events tell the share of those seen before to twice the binomial error."""
+    weights = 1.0 / np.arange(1, 10_001)
+    names = np.array([f"v{i}" for i in range(len(weights))], dtype=object)
+    highest = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        reference, live = (rng.choice(names, size=n, p=weights / weights.sum()) for n in (200, 3_000))
+        bins = CategoryBins.fit(reference)
+        counts = np.bincount(bins.code_left_out(reference), minlength=N_BINS)[None, None]
+        one = np.ones(1)
+        column = WatchedColumn("x", Group.FEATURE, bins)
+        chart = Chart.design((column,), counts, one, one, one, 10.0, 0.0, LOG_B)
+        state = chart.start()
+        for i, codes in enumerate(bins.code(live).reshape(-1, 10)):
+            state = chart.bet(state, np.bincount(codes, minlength=N_BINS)[None], 0, float(i))
+        highest.append(float(state.log_evidence[LASTING].max()))
+    assert max(highest) < LOG_B

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from detectors.base import MODEL, Level, Pane, Part, Reading, Unfit
+from detectors.base import MODEL, Arrays, Level, Pane, Part, Reading, Subject, Unfit
 from detectors.batch import EventBatch
-from detectors.budget import AlarmBudget
+from detectors.budget import DEFAULT_TOLERANCE, AlarmBudget
 from detectors.drift.marginals import MarginalDrift
 from detectors.schema import infer_schema
 from detectors.sketch import Sketch, total
@@ -39,11 +40,11 @@ def stream(rng: np.random.Generator, n: int, **changes: float) -> EventBatch:
     )
 
 
-def fitted(reference: EventBatch, alarms_per_week: float = 1.0) -> MarginalDrift:
+def fitted(reference: EventBatch, alarms_per_week: float = 1.0, tolerance: float = DEFAULT_TOLERANCE) -> MarginalDrift:
     schema = infer_schema(reference)
     part = MarginalDrift.fit(reference, schema, PANE_S, seed=0)
     assert isinstance(part, Part)
-    return MarginalDrift.build(part, schema, AlarmBudget(alarms_per_week, PANE_S))
+    return MarginalDrift.build(part, schema, AlarmBudget(alarms_per_week, PANE_S, tolerance=tolerance))
 
 
 def judged(detector: MarginalDrift, batch: EventBatch) -> list[Reading]:
@@ -92,6 +93,19 @@ def test_a_drift_inside_the_tolerance_raises_no_alarm() -> None:
     assert all(reading.level is not Level.ALARM for reading in readings)
 
 
+@pytest.mark.parametrize(("tolerance", "alarms"), [(0.0, True), (0.02, False)])
+def test_without_tolerance_a_rare_flag_that_moves_less_than_a_hundredth_counts(tolerance: float, alarms: bool) -> None:
+    """From 0.5 % of events to 1.2 %."""
+    rng = np.random.default_rng(14)
+    reference, live = stream(rng, 20_000), stream(rng, 20_000)
+    reference.numeric[:, 0] = rng.random(len(reference)) < 0.005
+    live.numeric[:, 0] = rng.random(len(live)) < 0.012
+    readings = judged(fitted(reference, tolerance=tolerance), live)
+    loud = [reading for reading in readings if reading.level is Level.ALARM]
+    assert bool(loud) == alarms
+    assert all(reading.effect < 0.012 and reading.minimum_effect == 0.0 for reading in loud[:1])
+
+
 def test_sketches_merge_exactly_whatever_the_cut() -> None:
     rng = np.random.default_rng(2)
     detector = fitted(stream(rng, 2_000))
@@ -136,6 +150,24 @@ def test_a_budget_of_more_alarms_asks_for_less_evidence() -> None:
     reference = stream(np.random.default_rng(0), 500)
     daily, weekly = fitted(reference, 7.0), fitted(reference, 1.0)
     assert weekly.whole.log_threshold - daily.whole.log_threshold == pytest.approx(np.log(7.0))
+
+
+def test_evidence_outlives_a_change_of_the_budget_or_else_starts_anew() -> None:
+    """With another tolerance there may be another number of bets; what was learned of ordinary traffic stays."""
+    rng = np.random.default_rng(15)
+    reference, live = stream(rng, 20_000), stream(rng, 1_000)
+    strict, lenient = fitted(reference, tolerance=0.0), fitted(reference)
+    n_bets = [len(detector.whole.chart.bets.weight) for detector in (strict, lenient)]
+    assert n_bets[0] != n_bets[1]
+    evidence: Mapping[Subject, Arrays] = {}
+    sketches = strict.sketch(live, np.arange(0, len(live), PER_PANE))
+    for i, sketch in enumerate(sketches[:-1]):
+        evidence = strict.judge(evidence, Pane(i * PANE_S, PANE_S, PER_PANE, sketch)).evidence
+    last = Pane(len(live) / PER_PANE * PANE_S, PANE_S, PER_PANE, sketches[-1])
+    for detector, kept in ((strict, n_bets[0]), (lenient, n_bets[1])):
+        arrays = detector.judge(evidence, last).evidence[MODEL]
+        assert arrays["log_evidence"].shape == (2, kept)
+        assert (arrays["live"] + arrays["waiting"])[0, 0].sum() == len(live)
 
 
 def test_a_tiny_reference_is_refused_with_the_reason() -> None:
