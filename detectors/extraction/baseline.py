@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from detectors.batch import FloatArray
 from detectors.clients.betabinomial import Rate, beta_binomial_log_pmf
+from detectors.extraction.excuse import Excuse
 from detectors.extraction.heads import Spread, t_squared, towards
 from detectors.extraction.history import MIN_PAST, History, known_from_arrays, known_to_arrays
 from detectors.extraction.tails import UNKNOWN, Tail
@@ -59,12 +60,14 @@ class Baseline:
 
     Attributes:
         made_up: (sorts, d) where each sort of made-up query lies along the axes of the spread (for H2).
+        excuse: strange rates that the bulk of a client's queries explains.
         tails: what turns distance, strange rate, near-repeat rate and resemblance to made-up queries into p-values.
     """
 
     spread: Spread
     made_up: FloatArray
     strange: tuple[Rate, Rate]
+    excuse: Excuse
     near: tuple[Rate, Rate]
     tails: tuple[Tail, Tail, Tail, Tail]
     classes: FloatArray
@@ -84,13 +87,14 @@ class Baseline:
         changed: Sequence[Honest],
         narrow: Sequence[Honest],
         made_up: FloatArray,
+        bulk: int,
         classes: FloatArray,
         seed: int,
     ) -> Self:
         """Learn from the clients of a reference; those with few fresh queries add to S_within alone.
 
         ``changed`` are some of the same clients as a made-up device would show them, ``narrow`` made-up clients that
-        ask about little, ``made_up`` (sorts, d) the mean rows of made-up queries.
+        ask about little, ``made_up`` (sorts, d) the mean rows of made-up queries; ``bulk`` is the column of ``Excuse``.
         """
         within, overall = _within([c.phi for c in clients])
         axes = _whitening(within)
@@ -106,16 +110,18 @@ class Baseline:
         unshown = moved | {c.client: (c.phi - overall) @ axes for c in narrow if c.fresh >= MIN_QUERIES}
         sizes, medians, odd, alike = _distances(plain, unshown, shifts, sorts, np.random.default_rng(seed))
         new = [*changed, *narrow]
+        excuse = Excuse.fit(bulk, [(c.phi, c.rare) for c in new])
         tails = (
             odd,
-            Tail.fit([_largest(c.rare, strange) for c in able], [_largest(c.rare, strange) for c in new]),
-            Tail.fit([_largest(c.near, near) for c in able], [_largest(c.near, near) for c in new if len(c.near)]),
+            Tail.fit([_strangest(c, strange, excuse) for c in able], [_strangest(c, strange, excuse) for c in new]),
+            Tail.fit([_nearest(c.near, near) for c in able], [_nearest(c.near, near) for c in new if len(c.near)]),
             alike,
         )
         return cls(
             Spread(overall + np.linalg.solve(axes.T, centre), axes @ between[0], between[1], sizes, medians),
             (sorts - centre) @ between[0],
             strange,
+            excuse,
             near,
             tails if few >= ENOUGH_CLIENTS else (UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN),
             classes / max(1.0, float(classes.sum())),
@@ -132,6 +138,7 @@ class Baseline:
             "sizes": s.sizes,
             "medians": s.medians,
             "made_up": self.made_up,
+            **self.excuse.to_arrays(),
             "tails": np.array([tail.to_row() for tail in self.tails]),
             "rates": np.array([(r.mean, r.concentration) for r in (*self.strange, *self.near)]),
             "classes": self.classes,
@@ -149,6 +156,7 @@ class Baseline:
             spread,
             arrays["made_up"],
             (a, b),
+            Excuse.load(arrays),
             (c, d),
             (v, x, y, z),
             arrays["classes"],
@@ -217,10 +225,20 @@ def fit_rate(pairs: Sequence[tuple[int, int]], nominal: float, n_clients: int, c
     return Rate(min(mean, 0.9), grid[int(np.argmax(fits))])
 
 
-def _largest(hits: NDArray[np.bool_], rates: tuple[Rate, Rate]) -> float:
-    """Nats of a client's worst look at (m, 2) hits, over sizes and both rates."""
+def _nearest(hits: NDArray[np.bool_], rates: tuple[Rate, Rate]) -> float:
+    """Nats of a client's worst look at (m, 2) near repeats, over sizes and both rates."""
     looks = [(n, part.sum(axis=0)) for n, part in _parts(hits)]
     return max([0.0, *(-rate.log_p(float(h[i]), n) for n, h in looks for i, rate in enumerate(rates))])
+
+
+def _strangest(client: Honest, rates: tuple[Rate, Rate], excuse: Excuse) -> float:
+    """Nats of a client's worst look at its strange queries, beside what their bulk explains."""
+    worst = 0.0
+    for (n, hits), (_, rows) in zip(_parts(client.rare), _parts(client.phi), strict=True):
+        explained = excuse.rates(rows.mean(axis=0))
+        for i, rate in enumerate(rates):
+            worst = max(worst, -rate.log_p(float(hits[:, i].sum()), n, explained[i]))
+    return worst
 
 
 def _within(rows: Sequence[FloatArray]) -> tuple[FloatArray, FloatArray]:

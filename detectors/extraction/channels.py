@@ -65,6 +65,10 @@ class Channels:
         """d, the length of a row."""
         return len(self.names) * len(EDGES) + int(self.fourier_means.shape[1])
 
+    def column(self, name: str, edge: float) -> int:
+        """Where a row holds whether the query is rarer than an edge of a conformal channel."""
+        return self.names.index(name) * len(EDGES) + int(np.flatnonzero(edge == EDGES)[0])
+
     def label_of(self, batch: EventBatch) -> IntArray:
         """(n,) position of the predicted class."""
         return positions(predicted(batch), self.labels)

@@ -23,6 +23,7 @@ from detectors.clients.vectors import VectorMap, view_maps
 from detectors.extraction.baseline import Baseline, Honest
 from detectors.extraction.channels import (
     FOURIER,
+    LIKENESS,
     Channels,
     Rows,
     assemble,
@@ -32,6 +33,7 @@ from detectors.extraction.channels import (
     quantile_table,
     strangest,
 )
+from detectors.extraction.excuse import EDGE
 from detectors.extraction.imagined import GEOMETRY_ROWS, Shown, changed, made_up, narrow, near_of, rare_of
 from detectors.extraction.layout import fresh
 from detectors.extraction.selfhistory import Itself
@@ -60,7 +62,7 @@ def fit(
     clients, classes = honest(kept, rows, codes, len(channels.labels))
     shown = Shown(kept, channels.read(kept), rows, codes, channels)
     moved, asks_little, decoys_at = changed(shown, seed), narrow(shown, code, seed), made_up(shown, seed)
-    baseline = Baseline.fit(clients, moved, asks_little, decoys_at, classes, seed)
+    baseline = Baseline.fit(clients, moved, asks_little, decoys_at, channels.column(LIKENESS, EDGE), classes, seed)
     itself = Itself.fit(kept, rows, fresh(rows, codes), baseline.spread, len(channels.labels), seed)
     study = Study.fit(kept, rows, codes == Code.EXACT, channels, itself, rng)
     return channels, code, baseline, study, clients

@@ -116,9 +116,10 @@ def examine(
     peers = (company.rate(("strange_01",), "fresh"), company.rate(("strange_05",), "fresh"))
     near_peers = (company.rate(("near",), "compared"), company.rate(("near", "close"), "compared"))
     near = (sums.count("near"), sums.count("near") + sums.count("close"))
+    narrow, wide = (max(a, b) for a, b in zip(peers, baseline.excuse.rates(sums.mean), strict=True))
     p2 = -min(
-        baseline.strange[0].log_p(sums.count("strange_01"), fresh, peers[0], _past(own, "strange", 0)),
-        baseline.strange[1].log_p(sums.count("strange_05"), fresh, peers[1], _past(own, "strange", 1)),
+        baseline.strange[0].log_p(sums.count("strange_01"), fresh, narrow, _past(own, "strange", 0)),
+        baseline.strange[1].log_p(sums.count("strange_05"), fresh, wide, _past(own, "strange", 1)),
     )
     p3 = -min(
         baseline.near[0].log_p(near[0], compared, near_peers[0], _past(own, "near", 0)),
