@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from detectors.batch import FloatArray
 from detectors.clients.betabinomial import Rate, beta_binomial_log_pmf
-from detectors.extraction.excuse import Excuse
+from detectors.extraction.excuse import LEAST_EXCESS, Excuse
 from detectors.extraction.heads import Spread, t_squared, towards
 from detectors.extraction.history import MIN_PAST, History, known_from_arrays, known_to_arrays
 from detectors.extraction.tails import UNKNOWN, Tail
@@ -60,13 +60,15 @@ class Baseline:
 
     Attributes:
         made_up: (sorts, d) where each sort of made-up query lies along the axes of the spread (for H2).
+        strange: usual shares of queries rarer than 1 in 100, and than 1 in 20.
         excuse: strange rates that the bulk of a client's queries explains.
-        tails: what turns distance, strange rate, near-repeat rate and resemblance to made-up queries into p-values.
+        tails: what turns distance, excess of strange queries, near-repeat rate and resemblance to made-up queries into
+            p-values.
     """
 
     spread: Spread
     made_up: FloatArray
-    strange: tuple[Rate, Rate]
+    strange: tuple[float, float]
     excuse: Excuse
     near: tuple[Rate, Rate]
     tails: tuple[Tail, Tail, Tail, Tail]
@@ -104,7 +106,7 @@ class Baseline:
         moved = {c.client: (c.phi - overall) @ axes for c in changed if c.client in plain}
         shifts = {name: rows.mean(axis=0) - plain[name][: len(rows)].mean(axis=0) for name, rows in moved.items()}
         centre, between = scatter(list(plain.values()), list(shifts.values()))
-        strange = (_rate([c.rare[:, 0] for c in able], 0.01, 400.0), _rate([c.rare[:, 1] for c in able], 0.05, 400.0))
+        strange = _usual([c.rare for c in able])
         near = (_rate([c.near[:, 0] for c in able], 0.01, 100.0), _rate([c.near[:, 1] for c in able], 0.05, 100.0))
         sorts = (made_up - overall) @ axes
         unshown = moved | {c.client: (c.phi - overall) @ axes for c in narrow if c.fresh >= MIN_QUERIES}
@@ -140,7 +142,8 @@ class Baseline:
             "made_up": self.made_up,
             **self.excuse.to_arrays(),
             "tails": np.array([tail.to_row() for tail in self.tails]),
-            "rates": np.array([(r.mean, r.concentration) for r in (*self.strange, *self.near)]),
+            "strange": np.array(self.strange),
+            "rates": np.array([(r.mean, r.concentration) for r in self.near]),
             "classes": self.classes,
             "n_clients": np.array([self.n_clients]),
             **known_to_arrays(self.known),
@@ -149,15 +152,15 @@ class Baseline:
     @classmethod
     def load(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
         spread = Spread(*(arrays[name] for name in ("centre", "axes", "between", "sizes", "medians")))
-        a, b, c, d = (Rate(float(m), float(k)) for m, k in arrays["rates"])
+        narrow, wide = (Rate(float(m), float(k)) for m, k in arrays["rates"])
         v, x, y, z = (Tail.of_row(row) for row in arrays["tails"])
         known = known_from_arrays(arrays)
         return cls(
             spread,
             arrays["made_up"],
-            (a, b),
+            (float(arrays["strange"][0]), float(arrays["strange"][1])),
             Excuse.load(arrays),
-            (c, d),
+            (narrow, wide),
             (v, x, y, z),
             arrays["classes"],
             int(arrays["n_clients"][0]),
@@ -231,13 +234,17 @@ def _nearest(hits: NDArray[np.bool_], rates: tuple[Rate, Rate]) -> float:
     return max([0.0, *(-rate.log_p(float(h[i]), n) for n, h in looks for i, rate in enumerate(rates))])
 
 
-def _strangest(client: Honest, rates: tuple[Rate, Rate], excuse: Excuse) -> float:
-    """Nats of a client's worst look at its strange queries, beside what their bulk explains."""
-    worst = 0.0
+def _usual(rare: Sequence[NDArray[np.bool_]]) -> tuple[float, float]:
+    """Shares of strange queries over clients, each counted once; at least half of what they are by definition."""
+    narrow, wide = np.mean([hits.mean(axis=0) for hits in rare], axis=0).tolist() if rare else (0.01, 0.05)
+    return max(narrow, 0.005), max(wide, 0.025)
+
+
+def _strangest(client: Honest, usual: tuple[float, float], excuse: Excuse) -> float:
+    """A client's largest excess of strange queries over its looks."""
+    worst = LEAST_EXCESS
     for (n, hits), (_, rows) in zip(_parts(client.rare), _parts(client.phi), strict=True):
-        explained = excuse.rates(rows.mean(axis=0))
-        for i, rate in enumerate(rates):
-            worst = max(worst, -rate.log_p(float(hits[:, i].sum()), n, explained[i]))
+        worst = max(worst, excuse.excess(hits.sum(axis=0).tolist(), n, rows.mean(axis=0), usual))
     return worst
 
 

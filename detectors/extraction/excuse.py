@@ -23,6 +23,8 @@ _REACH = 0.07
 _FEWEST_CLIENTS = 5
 _FEWEST_QUERIES = 25
 _QUANTILE = 0.9
+LEAST_EXCESS = 0.05
+"""Smaller excesses are none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,6 +58,19 @@ class Excuse:
         bulk = float(mean[self.column]) + EDGE
         narrow, wide = (float(np.interp(bulk, _BULK, row)) for row in self.table)
         return narrow, wide
+
+    def excess(self, hits: Sequence[float], n: float, mean: FloatArray, usual: Sequence[float]) -> float:
+        """Least share of n queries that is strange beyond what is ``usual`` at both levels and what the bulk explains.
+
+        Two standard errors are taken off: so the figure of few queries is small, and that of many does not grow.
+        Nothing below ``LEAST_EXCESS``.
+        """
+        worst = 0.0
+        for k, explained, known in zip(hits, self.rates(mean), usual, strict=True):
+            base = min(max(explained, known), 0.95)
+            least = (k - 2.0 * np.sqrt(k + 1.0)) / max(n, 1.0)
+            worst = max(worst, float((least - base) / (1.0 - base)))
+        return worst if worst > LEAST_EXCESS else 0.0
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
         return {"excuse_column": np.array([self.column]), "excuse": self.table}

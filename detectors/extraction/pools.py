@@ -74,11 +74,10 @@ def worth(n: NDArray[Any], kept: float) -> float:
 
 def pooled(baseline: Baseline, k: float) -> Baseline:
     """What the sums of ``k`` honest clients look like."""
-    strange, near = baseline.strange, baseline.near
+    near = baseline.near
     return replace(
         baseline,
         spread=_pooled_spread(baseline.spread, k),
-        strange=(_pooled_rate(strange[0], k), _pooled_rate(strange[1], k)),
         near=(_pooled_rate(near[0], k), _pooled_rate(near[1], k)),
     )
 

@@ -24,7 +24,7 @@ UNSHOWN = 1.0
 """How many honest clients of sorts that it does not show a reference is taken to lack."""
 FEWEST = 3
 """Honest clients with fewer looks than these tell nothing of a tail."""
-SCALES = (0.12, 0.5)
+SCALES = (0.2, 0.5)
 """Least and most scale of the tail in logarithms that any reference shows; of made-up clients ``MADE_UP_SCALES``."""
 MADE_UP_SCALES = (0.4, 1.0)
 

@@ -14,7 +14,6 @@ only called odd.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -116,21 +115,19 @@ def examine(
     peers = (company.rate(("strange_01",), "fresh"), company.rate(("strange_05",), "fresh"))
     near_peers = (company.rate(("near",), "compared"), company.rate(("near", "close"), "compared"))
     near = (sums.count("near"), sums.count("near") + sums.count("close"))
-    narrow, wide = (max(a, b) for a, b in zip(peers, baseline.excuse.rates(sums.mean), strict=True))
-    p2 = -min(
-        baseline.strange[0].log_p(sums.count("strange_01"), fresh, narrow, _past(own, "strange", 0)),
-        baseline.strange[1].log_p(sums.count("strange_05"), fresh, wide, _past(own, "strange", 1)),
-    )
+    usual = [max(*both, past) for *both, past in zip(peers, baseline.strange, _strange_past(own), strict=True)]
+    hits = (sums.count("strange_01"), sums.count("strange_05"))
+    excess = baseline.excuse.excess(hits, fresh, sums.mean, usual) if fresh >= 10 else 0.0
     p3 = -min(
-        baseline.near[0].log_p(near[0], compared, near_peers[0], _past(own, "near", 0)),
-        baseline.near[1].log_p(near[1], compared, near_peers[1], _past(own, "near", 1)),
+        baseline.near[0].log_p(near[0], compared, near_peers[0], _near_past(own, 0)),
+        baseline.near[1].log_p(near[1], compared, near_peers[1], _near_past(own, 1)),
     )
     filtered = spread.resemblance(baseline.made_up, sums.mean, fresh, drift, own) if fresh >= 10 else 0.0
-    h2, h3 = rare.heard(p2).better(alike.heard(filtered)), repeated.heard(p3)
+    h2, h3 = rare.heard(excess).better(alike.heard(filtered)), repeated.heard(p3)
     p1, p2, p3 = h1.log_p, h2.log_p, h3.log_p
     e1, e2, e3, e7 = (float(-p + np.log(share)) for p, share in zip((p1, p2, p3, p7), HEAD_SHARES, strict=True))
     strange, seen_near = sums.share("strange_01", "fresh"), near[0] / max(1.0, compared)
-    strange_peers, usual_near = max(peers[0], baseline.strange[0].mean), max(near_peers[0], baseline.near[0].mean)
+    strange_peers, usual_near = max(peers[0], baseline.strange[0]), max(near_peers[0], baseline.near[0].mean)
     unlike = share_unlike(sums.mean, centre, fresh) if fresh >= 10 else 0.0
     if own is not None and unlike > 0:
         trust = own.fresh / (own.fresh + PAST_WEIGHT)
@@ -154,7 +151,12 @@ def _agreed(evidence: float, *witnesses: Heard) -> float:
     return evidence + SECOND_WITNESS * max(0.0, AGREEMENT - min(agreeing))
 
 
-def _past(own: History | None, what: Literal["strange", "near"], level: int) -> tuple[float, float]:
+def _near_past(own: History | None, level: int) -> tuple[float, float]:
+    return (0.0, 0.0) if own is None else (own.near[level], own.compared)
+
+
+def _strange_past(own: History | None) -> tuple[float, float]:
+    """Strange rates in the client's past, shrunk towards none."""
     if own is None:
         return 0.0, 0.0
-    return (own.strange[level], own.fresh) if what == "strange" else (own.near[level], own.compared)
+    return own.strange[0] / (own.fresh + PAST_WEIGHT), own.strange[1] / (own.fresh + PAST_WEIGHT)

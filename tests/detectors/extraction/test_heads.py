@@ -10,6 +10,7 @@ from scipy import stats
 
 from detectors.clients.betabinomial import Rate, beta_binomial_log_sf
 from detectors.extraction.baseline import fit_rate, scatter
+from detectors.extraction.excuse import EDGE, Excuse
 from detectors.extraction.heads import t_squared, towards
 from detectors.extraction.tails import Tail
 from detectors.extraction.verdict import HEAD_SHARES, share_unlike
@@ -37,17 +38,21 @@ def test_t_squared_discounts_directions_in_which_honest_clients_differ():
     assert t_squared(y, np.array([10.0, 10.0]), 100) < t_squared(y, np.array([0.01, 0.01]), 100)
 
 
-def test_a_tail_falls_without_end_and_can_be_asked_backwards():
+@pytest.mark.parametrize("farther", [None, 5.0])
+def test_a_tail_falls_without_end_and_can_be_asked_backwards(farther):
     honest = list(np.random.default_rng(1).lognormal(0.0, 0.4, 100))
-    for tail in (Tail.fit(honest), Tail.fit(honest, [5.0 * v for v in honest])):
-        curve = tail.shown
-        values = [tail.log_p(v * curve.beyond) for v in (1.0, 2.0, 200.0)]
-        assert tail.log_p(0.5 * curve.middle) == 0.0
-        assert all(a > b for a, b in pairwise([0.0, *values]))
-        for log_p in (-1.0, -3.0, -9.0):
-            assert tail.log_p(tail.at(log_p)) == pytest.approx(log_p, abs=1e-6)
-        assert Tail.of_row(tail.to_row()) == tail
-    assert Tail.fit(honest).log_p(Tail.fit(honest).shown.beyond) == pytest.approx(np.log(Tail.fit(honest).shown.share))
+    tail = Tail.fit(honest) if farther is None else Tail.fit(honest, [farther * v for v in honest])
+    values = [tail.log_p(v * tail.shown.beyond) for v in (1.0, 2.0, 200.0)]
+    assert tail.log_p(0.5 * tail.shown.middle) == pytest.approx(0.0)
+    assert all(a > b for a, b in pairwise([0.0, *values]))
+    for log_p in (-1.0, -3.0, -9.0):
+        assert tail.log_p(tail.at(log_p)) == pytest.approx(log_p, abs=1e-6)
+    assert Tail.of_row(tail.to_row()) == tail
+
+
+def test_without_unshown_sorts_the_tail_begins_at_the_rank_it_is_learned_from():
+    tail = Tail.fit(list(np.random.default_rng(1).lognormal(0.0, 0.4, 100)))
+    assert tail.log_p(tail.shown.beyond) == pytest.approx(np.log(4 / 101))
 
 
 def test_p_values_of_new_honest_clients_are_as_rare_as_they_say():
@@ -63,12 +68,40 @@ def test_a_sort_of_client_that_was_made_up_widens_the_tail():
     assert Tail.fit(honest, [30.0] * 50).log_p(30.0) > Tail.fit(honest).log_p(30.0)
 
 
-def test_a_sort_that_the_reference_does_not_show_is_as_frequent_as_the_rule_of_three_allows():
+def test_a_sort_that_the_reference_does_not_show_is_as_frequent_as_the_rule_of_succession_has_it():
     rng = np.random.default_rng(4)
     honest, made_up = list(rng.lognormal(0.0, 0.3, 100)), list(rng.lognormal(3.0, 0.3, 200))
     tail = Tail.fit(honest, made_up)
-    assert np.exp(tail.log_p(5.0)) == pytest.approx(3.0 / 103.0, rel=0.1)
-    assert np.exp(tail.log_p(float(np.quantile(made_up, 0.9)))) == pytest.approx(0.1 * 3.0 / 103.0, rel=0.2)
+    assert np.exp(tail.log_p(7.0)) == pytest.approx(1 / 101, rel=0.1)
+    assert np.exp(tail.log_p(float(np.quantile(made_up, 0.9)))) == pytest.approx(0.1 / 101, rel=0.2)
+
+
+def test_two_heads_do_not_count_twice_how_rare_an_unshown_sort_is():
+    rng = np.random.default_rng(5)
+    tail = Tail.fit(list(rng.lognormal(0.0, 0.3, 100)), list(rng.lognormal(3.0, 0.3, 200)))
+    heard = tail.heard(21.0)
+    assert heard.log_p < np.log(0.01)
+    assert heard.firm == pytest.approx(np.log(0.5), abs=0.3)
+    alone = Tail.fit(list(rng.lognormal(0.0, 0.3, 100))).heard(21.0)
+    assert alone.firm == alone.log_p
+
+
+def _client(rng, n, bulk, strange):
+    """(n, 1) rows of which the share ``bulk`` is unusual, (n, 2) of which ``strange`` are strange."""
+    phi = (rng.random((n, 1)) < bulk) - EDGE
+    return phi, np.repeat(rng.random((n, 1)) < strange, 2, axis=1)
+
+
+def test_a_device_that_moves_all_queries_is_excused_and_a_mixture_is_not():
+    rng = np.random.default_rng(6)
+    devices = [_client(rng, 100, bulk, max(0.0, bulk - 0.7)) for bulk in rng.uniform(0.4, 1.0, 200)]
+    excuse = Excuse.fit(0, devices)
+    usual = (0.01, 0.05)
+    assert excuse.excess((100.0, 100.0), 400, np.array([0.98 - EDGE]), usual) == 0.0
+    mixed = excuse.excess((100.0, 100.0), 400, np.array([0.62 - EDGE]), usual)
+    assert mixed == pytest.approx(0.25 - 0.05, abs=0.04)
+    assert excuse.excess((5.0, 5.0), 20, np.array([0.62 - EDGE]), usual) < mixed
+    assert excuse.excess((0.0, 2.0), 400, np.array([0.5 - EDGE]), usual) == 0.0
 
 
 def test_a_filter_hears_its_own_direction_best():

@@ -28,7 +28,7 @@ def test_clients_that_all_look_odder_widen_every_tail(service):
     recent = Recent.empty().noted(_crowd(np.random.default_rng(1), 200, scale=1.5), 0.0)
     widened = recent.widened(baseline)
     for wide, plain in zip(widened.tails, baseline.tails, strict=True):
-        assert wide.log_p(2.0 * plain.beyond) > plain.log_p(2.0 * plain.beyond)
+        assert wide.log_p(2.0 * plain.shown.beyond) > plain.log_p(2.0 * plain.shown.beyond)
 
 
 def test_few_clients_teach_nothing(service):
