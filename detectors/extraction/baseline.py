@@ -8,7 +8,7 @@ honest clients are computed with the scatter of *other* clients (folds by client
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -130,6 +130,11 @@ class Baseline:
             few,
             {client_key(c.client): _history(c) for c in clients if c.fresh >= MIN_PAST},
         )
+
+    def of_shown(self) -> Self:
+        """What is known of somebody who cannot be a newcomer, as a model as a whole cannot."""
+        a, b, c, d = (tail.of_shown() for tail in self.tails)
+        return replace(self, tails=(a, b, c, d))
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
         s = self.spread

@@ -101,6 +101,7 @@ class ExtractionDetector:
             return found
         channels, code, baseline, study, clients = found
         alone = identity.by is By.MODEL
+        baseline = baseline.of_shown() if alone else baseline
         alignment = None if alone else Alignment.fit(clients, baseline.spread, seed)
         keys = () if alone else tuple(key for key in linking_keys(reference) if key != identity.key)
         arrays = led("channels", channels.to_arrays()) | led("rings", code.to_arrays())

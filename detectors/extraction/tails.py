@@ -26,7 +26,7 @@ FEWEST = 3
 """Honest clients with fewer looks than these tell nothing of a tail."""
 SCALES = (0.2, 0.5)
 """Least and most scale of the tail in logarithms that any reference shows; of made-up clients ``MADE_UP_SCALES``."""
-MADE_UP_SCALES = (0.4, 1.0)
+MADE_UP_SCALES = (0.25, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,23 +77,36 @@ class Curve:
 
 
 class Heard(NamedTuple):
-    """Natural logs of the p-value of a head, and of the same where another head has paid for an unshown sort of client.
+    """Natural logs of the p-value of a head where the client's sort is shown, and where it is not, and that chance.
 
-    Two heads that are both odd because the client is of such a sort must not count its rarity twice.
+    Two heads that are both odd because the client is of a sort that is not shown must not count its rarity twice.
     """
 
-    log_p: float
-    firm: float
+    shown: float
+    unshown: float
+    weight: float
 
     @classmethod
     def alone(cls, log_p: float) -> Heard:
         """A head that no sort of client excuses."""
-        return cls(log_p, log_p)
+        return cls(log_p, log_p, 0.0)
+
+    @property
+    def log_p(self) -> float:
+        return mixed(self.shown, self.unshown, self.weight)
 
     def better(self, other: Heard) -> Heard:
         """The better of two answers to the same question, at twice the p-value."""
         twice = float(np.log(2.0))
-        return Heard(min(0.0, min(self.log_p, other.log_p) + twice), min(0.0, min(self.firm, other.firm) + twice))
+        shown, unshown = min(self.shown, other.shown) + twice, min(self.unshown, other.unshown) + twice
+        return Heard(min(0.0, shown), min(0.0, unshown), max(self.weight, other.weight))
+
+
+def mixed(shown: float, unshown: float, weight: float) -> float:
+    """Natural log of the p-value of a client that may be of either sort."""
+    if weight == 0.0:
+        return shown
+    return float(np.logaddexp(np.log1p(-weight) + shown, np.log(weight) + unshown))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,15 +134,11 @@ class Tail:
 
     def log_p(self, value: float) -> float:
         """Natural log of the chance that an honest client's largest look is at least ``value``."""
-        if self.weight == 0.0:
-            return self.shown.log_p(value)
-        known, new = np.log1p(-self.weight) + self.shown.log_p(value), np.log(self.weight) + self.unshown.log_p(value)
-        return float(np.logaddexp(known, new))
+        return self.heard(value).log_p
 
     def heard(self, value: float) -> Heard:
         """What is said of a client whose largest look is ``value``."""
-        log_p = self.log_p(value)
-        return Heard(log_p, log_p if self.weight == 0.0 else max(log_p, self.unshown.log_p(value)))
+        return Heard(self.shown.log_p(value), self.unshown.log_p(value), self.weight)
 
     def at(self, log_p: float) -> float:
         """The value with that log p-value, at most ln(1/2)."""
@@ -138,6 +147,10 @@ class Tail:
             value = float(np.sqrt(low * high))
             low, high = (value, high) if self.log_p(value) > log_p else (low, value)
         return low
+
+    def of_shown(self) -> Tail:
+        """The tail of those that cannot be of another sort."""
+        return Tail(self.shown, self.unshown, 0.0)
 
     def widened(self, factor: float) -> Tail:
         """The tail of values that are ``factor`` times as large."""

@@ -25,7 +25,7 @@ from detectors.extraction.history import History
 from detectors.extraction.layout import Sums
 from detectors.extraction.peers import Company
 from detectors.extraction.selfhistory import Itself
-from detectors.extraction.tails import Heard
+from detectors.extraction.tails import Heard, mixed
 
 HEAD_SHARES = (0.5, 0.2, 0.2, 0.1)
 """Of H1, H2, H3 and H7."""
@@ -132,9 +132,11 @@ def examine(
     if own is not None and unlike > 0:
         trust = own.fresh / (own.fresh + PAST_WEIGHT)
         unlike = min(unlike, share_unlike(sums.mean, centre + trust * (own.mean - spread.centre), fresh))
+    witnesses = (h2, h3, Heard.alone(beside.coverage), Heard.alone(beside.exposure))
     routes = [
-        _agreed(max(e1, e7), h2, h3, Heard.alone(beside.coverage), Heard.alone(beside.exposure)),
-        _agreed(e2, h1, h3),
+        _agreed(h1, HEAD_SHARES[0], *witnesses),
+        _agreed(Heard.alone(p7), HEAD_SHARES[3], *witnesses),
+        _agreed(h2, HEAD_SHARES[1], h1, h3),
         e2 / OVERWHELMING_DISCOUNT if strange - strange_peers >= OVERWHELMING_EFFECT else 0.0,
         e3 / OVERWHELMING_DISCOUNT if seen_near - usual_near >= OVERWHELMING_EFFECT else 0.0,
     ]
@@ -143,12 +145,17 @@ def examine(
     return Finding(sums, (p1, p2, p3), max(e1, e7, *routes), stolen, *shares, centre, p7, beside)
 
 
-def _agreed(evidence: float, *witnesses: Heard) -> float:
-    """The evidence of one head where another agrees, and what that one adds; 0 where none does."""
-    agreeing = [witness.firm for witness in witnesses if witness.log_p < AGREEMENT]
-    if evidence <= 0.0 or not agreeing:
-        return 0.0
-    return evidence + SECOND_WITNESS * max(0.0, AGREEMENT - min(agreeing))
+def _agreed(first: Heard, share: float, *witnesses: Heard) -> float:
+    """The evidence of one head, with its share, where another agrees, and what that one adds; 0 where none does."""
+    best = 0.0
+    for witness in witnesses:
+        if witness.log_p < AGREEMENT:
+            shown, unshown = (
+                one + SECOND_WITNESS * min(0.0, other - AGREEMENT)
+                for one, other in ((first.shown, witness.shown), (first.unshown, witness.unshown))
+            )
+            best = max(best, float(np.log(share)) - mixed(shown, unshown, first.weight))
+    return best
 
 
 def _near_past(own: History | None, level: int) -> tuple[float, float]:

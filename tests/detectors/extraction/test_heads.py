@@ -12,8 +12,8 @@ from detectors.clients.betabinomial import Rate, beta_binomial_log_sf
 from detectors.extraction.baseline import fit_rate, scatter
 from detectors.extraction.excuse import EDGE, Excuse
 from detectors.extraction.heads import t_squared, towards
-from detectors.extraction.tails import Tail
-from detectors.extraction.verdict import HEAD_SHARES, share_unlike
+from detectors.extraction.tails import Heard, Tail
+from detectors.extraction.verdict import HEAD_SHARES, _agreed, share_unlike
 
 
 @pytest.mark.parametrize(("k", "n", "a", "b"), [(1, 10, 0.5, 40.0), (7, 50, 0.6, 59.4), (50, 50, 2.0, 3.0)])
@@ -81,9 +81,11 @@ def test_two_heads_do_not_count_twice_how_rare_an_unshown_sort_is():
     tail = Tail.fit(list(rng.lognormal(0.0, 0.3, 100)), list(rng.lognormal(3.0, 0.3, 200)))
     heard = tail.heard(21.0)
     assert heard.log_p < np.log(0.01)
-    assert heard.firm == pytest.approx(np.log(0.5), abs=0.3)
-    alone = Tail.fit(list(rng.lognormal(0.0, 0.3, 100))).heard(21.0)
-    assert alone.firm == alone.log_p
+    once, twice = _agreed(heard, 1.0, Heard.alone(-4.0)), _agreed(heard, 1.0, heard)
+    assert heard.unshown == pytest.approx(np.log(0.5), abs=0.3)
+    assert twice == pytest.approx(-heard.log_p, abs=0.1)
+    assert once > twice
+    assert _agreed(heard, 1.0, Heard.alone(-1.0)) == 0.0
 
 
 def _client(rng, n, bulk, strange):
