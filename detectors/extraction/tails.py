@@ -106,7 +106,7 @@ def mixed(shown: float, unshown: float, weight: float) -> float:
     """Natural log of the p-value of a client that may be of either sort."""
     if weight == 0.0:
         return shown
-    return float(np.logaddexp(np.log1p(-weight) + shown, np.log(weight) + unshown))
+    return min(0.0, float(np.logaddexp(np.log1p(-weight) + shown, np.log(weight) + unshown)))
 
 
 @dataclass(frozen=True, slots=True)
