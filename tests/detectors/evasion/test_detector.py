@@ -21,6 +21,8 @@ from tests.benchmarks.extraction.images import Digits
 from tests.benchmarks.extraction.traffic import Stream, Traffic, Watch
 from tests.benchmarks.extraction.tumours import Tumours
 
+pytestmark = pytest.mark.slow
+
 FOUND_BY = {"boundary attack": 0.8, "hop skip jump": 0.9, "simba": 0.9, "line search": 1.0, "inversion": 0.9}
 """Attacks, and the share of runs on digits in which they must be found within 250 queries."""
 FOUND_HALF_DILUTED = {"boundary attack": 0.7, "hop skip jump": 0.8, "simba": 0.8, "line search": 0.9, "inversion": 0.5}

@@ -15,6 +15,8 @@ from detectors.extraction.groups import Groups
 from detectors.extraction.pools import linking_keys, worth
 from detectors.sketch import Sketch
 
+pytestmark = pytest.mark.slow
+
 PANES = 12
 START, PANE_S = 1.7e9, 60.0
 

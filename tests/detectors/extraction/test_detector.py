@@ -17,6 +17,8 @@ from detectors.keys import MAX_KEY, client_key
 from detectors.schema import infer_schema
 from detectors.sketch import Sketch, total
 
+pytestmark = pytest.mark.slow
+
 PANES = 12
 
 

@@ -18,6 +18,8 @@ from detectors.extraction.study import EXPOSURE, Dossier, together
 from detectors.extraction.telling import Exposed, actions, exposure_facts
 from detectors.sketch import Sketch, total
 
+pytestmark = pytest.mark.slow
+
 ONE = np.array([0])
 
 

@@ -11,6 +11,8 @@ from detectors.base import MODEL, Level, SubjectType
 from detectors.batch import concatenate
 from detectors.extraction.identity import By, Identity
 
+pytestmark = pytest.mark.slow
+
 PANES = 12
 
 

@@ -14,6 +14,8 @@ from detectors.extraction.equals import SIZES, Equals
 from detectors.extraction.selfhistory import Itself
 from detectors.extraction.tempo import Tempo
 
+pytestmark = pytest.mark.slow
+
 PANES = 12
 
 

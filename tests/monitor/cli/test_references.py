@@ -10,6 +10,8 @@ import pytest
 from detectors.reference import Reference
 from tests.monitor import streams
 
+pytestmark = pytest.mark.slow
+
 
 def fit(vedette, logs: Path, *more: object, **how) -> dict:
     ordinary = logs / "ordinary.ndjson.gz"

@@ -20,6 +20,8 @@ from monitor.suites import SuiteBook
 from monitor.training import training_key, unlocked
 from tests.monitor import streams
 
+pytestmark = pytest.mark.slow
+
 SECRET, OTHER = "s" * 40, "t" * 40
 
 
