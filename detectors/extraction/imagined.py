@@ -49,9 +49,7 @@ class Shown:
             (_through(stock, vectors[index], rng), seen[index], nats[index])
             for stock, (vectors, seen, nats) in zip(stocks, self.read, strict=True)
         ]
-        hardness = margin(self.batch)
-        hard = None if hardness is None else hardness[index]
-        return self.channels.rows_of(moved, hard, self.rows.label[index])
+        return self.channels.rows_of(moved, margin(self.batch.take(index)), self.rows.label[index])
 
 
 def changed(shown: Shown, seed: int) -> list[Honest]:
