@@ -15,7 +15,7 @@ from __future__ import annotations
 import importlib.util
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import structlog
@@ -68,6 +68,7 @@ class KafkaSource:
         self._topics = settings.topics
         self._clock = clock
         self._held: dict[TopicPartition, Partition] = {}
+        self._nameless: Set[TopicPartition] = frozenset()
         self._position: dict[TopicPartition, int] = {}
         self._probed: dict[TopicPartition, int] = {}
         self._next_probe = clock() + _FIRST_PROBE_S
@@ -77,7 +78,7 @@ class KafkaSource:
         self._await_topics()
 
     def assignment(self) -> Assignment:
-        assigned: dict[TopicPartition, None] = {}
+        assigned = dict.fromkeys(self._nameless)
         gone: dict[str, list[Partition]] = {"revoked": [], "lost": []}
         for events in (self._changes.take, self._replaced):
             for kind, where in events():
@@ -88,8 +89,10 @@ class KafkaSource:
                 self._position.pop(where, None)
                 if where in self._held:
                     gone[kind].append(self._held.pop(where))
-        self._held |= {where: self._identify(where) for where in assigned}
-        fresh = tuple(self._held[where] for where in sorted(assigned))
+        named = sorted(filter(self._is_there, assigned))
+        self._nameless = assigned.keys() - set(named)
+        self._held |= {where: self._identify(where) for where in named}
+        fresh = tuple(self._held[where] for where in named)
         return Assignment(fresh, tuple(gone["revoked"]), tuple(gone["lost"]))
 
     def bounds(self, partition: Partition) -> Bounds:
@@ -163,6 +166,10 @@ class KafkaSource:
         """The broker's id of the topic; None where it has none (old brokers) or the topic is not there right now."""
         found = self._cluster.topic_id(topic)
         return str(found) if found is not None and found.int != 0 else None
+
+    def _is_there(self, where: TopicPartition) -> bool:
+        """Whether the broker knows the topic right now: one that is being made anew has no identity yet."""
+        return bool(self._cluster.partitions_for_topic(where.topic))
 
     def _holds(self, partition: Partition) -> bool:
         return self._held.get(_where(partition)) == partition
