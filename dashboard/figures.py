@@ -23,7 +23,7 @@ from dashboard.theme import PALETTES, TEMPLATES, Scheme
 from monitor.queries import ReadingRow, VolumePoint
 
 MAX_POINTS = 600
-DETECTORS = ("drift", "extraction", "ood", "performance", "quality", "joint")
+DETECTORS = ("drift", "extraction", "ood", "performance", "quality", "joint", "evasion", "abuse", "privacy")
 """Detectors in the order of the colours that their lines have."""
 MAX_POWER = 40.0
 """Evidence is drawn up to this power of ten, or up to four times the way to an alarm if that is more."""
