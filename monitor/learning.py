@@ -14,7 +14,8 @@ import numpy as np
 
 from detectors.base import Fitter
 from detectors.batch import EventBatch
-from detectors.ood.detector import OodDetector, OodFitter
+from detectors.extraction.learning import ExtractionFitter
+from detectors.ood.detector import OodFitter
 from detectors.ood.head import Head
 from detectors.reference import Reference
 from detectors.schema import raw_column
@@ -40,11 +41,22 @@ class Extras:
         own: scores of the user's.
         head: the model's last layer.
         training: logs of the rows that the model was trained on, to be left out of references.
+        links: segment keys that tie accounts together; empty lets the reference show which do.
     """
 
     own: OwnScores = field(default_factory=OwnScores)
     head: Head | None = None
     training: tuple[Path, ...] = ()
+    links: tuple[str, ...] = ()
+
+    def fitters(self) -> tuple[Fitter, ...]:
+        """Every detector, or what fits it with what is known besides."""
+        knowing: dict[str, Fitter] = {}
+        if self.head is not None:
+            knowing[OodFitter.name] = OodFitter(self.head)
+        if self.links:
+            knowing[ExtractionFitter.name] = ExtractionFitter(self.links)
+        return tuple(knowing.get(detector.name, detector) for detector in DETECTORS)
 
 
 @dataclass
@@ -76,16 +88,14 @@ def learn_reference(
         around: makes another fit of the plain one.
 
     Raises:
-        PermanentError: too few events, mostly training rows, or a head of another model; the message says which.
+        PermanentError: too few events, mostly training rows, a head of another model, or a link that is no segment
+            key; the message says which.
     """
     learned = Learned()
-    fitters: tuple[Fitter, ...] = tuple(
-        OodFitter(extras.head) if extras.head is not None and detector is OodDetector else detector
-        for detector in DETECTORS
-    )
-    fit = around(partial(fit_tested_reference if tested else fit_reference, detectors=fitters))
+    fit = around(partial(fit_tested_reference if tested else fit_reference, detectors=extras.fitters()))
 
     def fitted(events: EventBatch, version: str, seed: int, pane_s: int | None) -> Reference:
+        _refuse_unknown_links(events, extras.links)
         kept = _without_training(events, extras.training, learned)
         learned.events = frozenset(known_by(kept))
         return fit(extras.own.annotate(kept), version, seed, pane_s)
@@ -120,6 +130,13 @@ def _head_arrays(path: Path) -> tuple[Any, Any]:
             return found["weights"], found.get("bias")
     loaded = json.loads(path.read_text(encoding="utf-8"))
     return np.array(loaded["weights"], dtype=np.float64), loaded.get("bias")
+
+
+def _refuse_unknown_links(events: EventBatch, links: Sequence[str]) -> None:
+    unknown = [key for key in links if key not in events.segments]
+    if unknown:
+        known = ", ".join(sorted(events.segments)) or "none"
+        raise PermanentError(f"the reference has no segment key {', '.join(unknown)}; it has: {known}")
 
 
 def _without_training(events: EventBatch, training: Sequence[Path], learned: Learned) -> EventBatch:

@@ -14,26 +14,26 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from detectors.arrays import led, under
+from detectors.arrays import under
 from detectors.base import MODEL, Arrays, Judgement, Kind, Level, Pane, Part, Reading, Subject, SubjectType, Unfit
 from detectors.batch import EventBatch, IntArray
-from detectors.budget import DEFAULT_EXPOSURE_LIMIT, WEEK_S, AlarmBudget
+from detectors.budget import DEFAULT_EXPOSURE_LIMIT, AlarmBudget
 from detectors.clients.rings import ClientRings, RingCode
-from detectors.clients.spending import clients_per_week, log_threshold
+from detectors.clients.spending import log_threshold
 from detectors.clients.sums import Runs
 from detectors.extraction.alignment import Alignment
 from detectors.extraction.baseline import Baseline
 from detectors.extraction.channels import Channels
-from detectors.extraction.clients import DAY_S, FIRST_LOOK, ClientState
+from detectors.extraction.clients import FIRST_LOOK, ClientState
 from detectors.extraction.collusion import LINK, Collusion, Limits, Scene
 from detectors.extraction.exposure import Copy
-from detectors.extraction.fitting import fit
 from detectors.extraction.groups import Groups
 from detectors.extraction.identity import By, Identity, Memory
 from detectors.extraction.layout import contributions, unpack, width
+from detectors.extraction.learning import learn
 from detectors.extraction.looks import Bench, Look, look
 from detectors.extraction.peers import Peers, capped
-from detectors.extraction.pools import link_name, linking_keys, links_of, retention
+from detectors.extraction.pools import link_name, links_of
 from detectors.extraction.recalibration import OPEN_FOR_S, Recent
 from detectors.extraction.standing import Shared, Tally, events_of, looks_per_week
 from detectors.extraction.study import EXPOSURE, Dossier, Study
@@ -94,31 +94,7 @@ class ExtractionDetector:
     @classmethod
     def fit(cls, reference: EventBatch, schema: Schema, pane_s: float, seed: int) -> Part | Unfit:
         """Learn what honest clients look like; unfit without anything to compare queries by."""
-        identity = Identity.choose(reference)
-        reference = identity.stretched(reference)
-        found = fit(reference, schema, seed)
-        if isinstance(found, Unfit):
-            return found
-        channels, code, baseline, study, clients = found
-        alone = identity.by is By.MODEL
-        baseline = baseline.of_shown() if alone else baseline
-        alignment = None if alone else Alignment.fit(clients, baseline.spread, seed)
-        keys = () if alone else tuple(key for key in linking_keys(reference) if key != identity.key)
-        arrays = led("channels", channels.to_arrays()) | led("rings", code.to_arrays())
-        arrays |= led("study", study.to_arrays())
-        arrays |= led("alignment", {} if alignment is None else alignment.to_arrays())
-        facts = {
-            "channels": channels.to_facts(),
-            "rings": code.map.to_facts(),
-            "study": study.to_facts(),
-            "clients_per_week": 1.0 if alone else clients_per_week(reference),
-            "client_days_per_week": clients_per_week(reference, DAY_S),
-            "events_per_week": len(reference) * WEEK_S / max(float(np.ptp(reference.timestamp)), pane_s),
-            "calibration": baseline.calibration,
-            "identity": identity.to_facts(),
-            "linking_keys": {key: retention(key, reference, clients, baseline) for key in keys},
-        }
-        return Part(arrays | led("baseline", baseline.to_arrays()), facts)
+        return learn(reference, schema, pane_s, seed)
 
     @classmethod
     def build(cls, part: Part, schema: Schema, budget: AlarmBudget) -> Self:

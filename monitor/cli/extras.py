@@ -20,6 +20,15 @@ TrainingOption = Annotated[
     list[Path] | None,
     typer.Option(help="A log of rows the model was trained on: left out of the reference. May be repeated."),
 ]
+LinkOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--link",
+        metavar="KEY",
+        help="A segment key whose values tie accounts together, such as an owner; default: those that look like it. "
+        "May be repeated.",
+    ),
+]
 OwnScoreOption = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME=MODULE:FUNCTION", help="A score of your own for event batches. May be repeated."),
@@ -31,6 +40,7 @@ def extras_of(
     training: Sequence[Path] | None,
     own: Sequence[str] | None,
     configured: Sequence[ScoreSettings] = (),
+    links: Sequence[str] | None = None,
 ) -> Extras:
     """What the options, and the settings where the command has any, say besides the events.
 
@@ -41,4 +51,6 @@ def extras_of(
         targets = {score.name: score.function for score in configured} | parse_own_scores(own or ())
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--own-score") from error
-    return Extras(load_own_scores(targets), None if head is None else load_head(head), tuple(training or ()))
+    return Extras(
+        load_own_scores(targets), None if head is None else load_head(head), tuple(training or ()), tuple(links or ())
+    )

@@ -12,7 +12,7 @@ import typer
 from detectors.budget import DEFAULT_TOLERANCE, parse_alarm_budget
 from monitor.alerting.public import transition_line
 from monitor.backtest import backtest as run_backtest
-from monitor.cli.extras import HeadOption, OwnScoreOption, TrainingOption, extras_of
+from monitor.cli.extras import HeadOption, LinkOption, OwnScoreOption, TrainingOption, extras_of
 from monitor.cli.options import JsonOption, LogsArgument, ModelOption, SecretSeedOption
 from monitor.cli.output import check_output, new_file, print_json, progress_bar, say, warn, warn_of_rejected
 from monitor.errors import PermanentError
@@ -57,6 +57,7 @@ def backtest(
     head: HeadOption = None,
     training: TrainingOption = None,
     own_score: OwnScoreOption = None,
+    link: LinkOption = None,
     seed: SecretSeedOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -65,7 +66,7 @@ def backtest(
     secret = environment_secret()
     seed = seed_of(secret, model) if seed is None else seed
     learned = ReadCounts()
-    extras = extras_of(head, training, own_score)
+    extras = extras_of(head, training, own_score, links=link)
     with progress_bar("Learning") as advance:
         fitted, how = learn_reference(
             [reference], model, None, seed, extras, tested=True, progress=advance, counts=learned

@@ -13,7 +13,7 @@ import typer
 from detectors.reference import Reference, reference_id
 from detectors.schema import Schema
 from monitor.backtest import store_reference
-from monitor.cli.extras import HeadOption, OwnScoreOption, TrainingOption, extras_of
+from monitor.cli.extras import HeadOption, LinkOption, OwnScoreOption, TrainingOption, extras_of
 from monitor.cli.options import (
     ConfigOption,
     JsonOption,
@@ -77,6 +77,7 @@ def fit(
         typer.Option("--training-hashes", help="Hashes of the training rows, made by `reference hash-training`."),
     ] = None,
     own_score: OwnScoreOption = None,
+    link: LinkOption = None,
     seed: SecretSeedOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -84,7 +85,7 @@ def fit(
     """Learn what normal looks like from a log of ordinary events."""
     counts = ReadCounts()
     settings = settings_of(config)
-    extras = extras_of(head, training, own_score, () if output else settings.scores)
+    extras = extras_of(head, training, own_score, () if output else settings.scores, link)
 
     def learned(secret: DeploymentSecret | None) -> Reference:
         chosen = seed_of(secret, model) if seed is None else seed

@@ -109,3 +109,19 @@ def test_a_pickled_head_is_not_loaded(tmp_path: Path) -> None:
 def test_a_head_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(PermanentError, match=r"head\.json"):
         load_head(tmp_path / "head.json")
+
+
+@pytest.mark.slow
+def test_declared_links_pool_accounts_and_no_others_do(tmp_path: Path) -> None:
+    rows = events(400, 1)
+    for i, row in enumerate(rows):
+        row["client_id"] = f"c{i % 20}"
+        row["segments"] = {"owner": f"firm-{i % 20 // 2}", "tier": "ab"[i % 2]}
+    found, _ = learned(write(tmp_path / "ref.ndjson", rows), links=("tier",))
+    assert set(found.parts["extraction"].facts["linking_keys"]) == {"tier"}
+
+
+def test_a_link_that_is_no_segment_key_is_refused_and_told_which_there_are(tmp_path: Path) -> None:
+    reference = write(tmp_path / "ref.ndjson", events(100, 1, segments={"region": "eu", "owner": "a"}))
+    with pytest.raises(PermanentError, match="no segment key payer; it has: owner, region"):
+        learned(reference, links=("payer",))
