@@ -2,8 +2,9 @@
 
 Each page holds a ``tick``: a store that the browser rewrites every few seconds while the page is visible, when the
 theme changes, and after an action. One callback per page answers a tick with all parts of the page; parts that did not
-change are not sent, so nothing moves, loses focus or zooms out while nothing happened. A tick is not sent while the one
-before it is being answered. If reading fails, the page keeps what it shows and says so above it.
+change are not sent, so nothing moves, loses focus or zooms out while nothing happened. The clock sends a page no tick
+while it is being answered: an answer that has been asked for again is dropped, so that a page that takes longer than
+the clock would never be drawn. If reading fails, the page keeps what it shows and says so above it.
 """
 
 from __future__ import annotations
@@ -71,6 +72,11 @@ def frame(page: str, children: Sequence[Any]) -> html.Div:
     )
 
 
+def busy(pages: Sequence[str]) -> list[dcc.Store]:
+    """Whether each page is being answered; in the shell, since an answer may come when its page has gone."""
+    return [dcc.Store(id=_busy_id(page), data=False) for page in pages]
+
+
 def register(app: Dash, live: Live) -> None:
     """Wire one page's callback."""
     outputs = [Output(component, prop) for component, prop in live.parts]
@@ -84,7 +90,7 @@ def register(app: Dash, live: Live) -> None:
         Input(_tick_id(live.page), "data"),
         State(_seen_id(live.page), "data"),
         *reads,
-        running=[(Output(BEAT, "disabled"), True, False)],
+        running=[(Output(_busy_id(live.page), "data"), True, False)],
         prevent_initial_call=True,
     )
     async def answer(tick: Any, seen: Any, *values: Any) -> Any:
@@ -155,6 +161,10 @@ def _digest(value: Any) -> str:
 
 def _tick_id(page: str) -> dict[str, str]:
     return {"role": "tick", "page": page}
+
+
+def _busy_id(page: str) -> dict[str, str]:
+    return {"role": "busy", "page": page}
 
 
 def _seen_id(page: str) -> str:

@@ -23,6 +23,12 @@ from monitor.queries import OverviewRow, Queries
 MAX_NAME = 80
 MAX_NOTE = 2_000
 _STALE_S = 120.0
+_PAGES: Mapping[str, Callable[[routing.Route], html.Div]] = {
+    "overview": overview.layout,
+    "alerts": alerts.layout,
+    "alert": alert.layout,
+    "model": model.layout,
+}
 _DONE: Mapping[str, str] = {
     "acknowledge": "Acknowledged",
     "resolve": "Resolved",
@@ -52,6 +58,7 @@ def layout(settings: DashboardSettings) -> dmc.MantineProvider:
         dcc.Store(id="title", data=""),
         dcc.Store(id="person", storage_type="local", data=""),
         dcc.Store(id={"role": "tick", "page": "shell"}),
+        *live.busy(("shell", *_PAGES)),
         dcc.Store(id="shell-seen", data={}),
         html.Div(id="shell-notice", hidden=True),
         html.Div(id="announce", className="unseen", **aria(live="polite")),
@@ -91,9 +98,8 @@ def page_of(path: str, search: str) -> tuple[Any, str]:
     route = routing.match(path, search)
     if route is None:
         return not_found.layout(), "Page not found"
-    pages = {"overview": overview.layout, "alerts": alerts.layout, "alert": alert.layout, "model": model.layout}
     titles = {"overview": "Overview", "alerts": "Alerts", "alert": "Alert", "model": words.clean(route.item, 80)}
-    return pages[route.page](route), titles[route.page]
+    return _PAGES[route.page](route), titles[route.page]
 
 
 def act(actions: AlertActions, request: Mapping[str, Any], by: str, note: str) -> str | None:
@@ -150,6 +156,7 @@ def _register_browser_side(app: Dash) -> None:
         Input("scheme", "data"),
         Input("revision", "data"),
         Input({"role": "retry", "page": ALL}, "n_clicks"),
+        State({"role": "busy", "page": ALL}, "data"),
     )
     live.browser(
         app, "scheme", Output("mantine", "forceColorScheme"), Output("scheme", "data"), Input("scheme-choice", "value")

@@ -118,12 +118,14 @@
   window.dash_clientside = Object.assign({}, window.dash_clientside, {
     vedette: {
       tick(_beats, scheme) {
-        const outputs = window.dash_clientside.callback_context.outputs_list;
+        const { outputs_list: outputs, states_list: states } = window.dash_clientside.callback_context;
         const byClock = triggered().length > 0 && triggered().every((id) => id.startsWith("beat."));
         if (byClock && document.hidden) return outputs.map(keep);
         const dialog = document.getElementById("help");
         if (byClock && dialog && dialog.open) return outputs.map(keep);
-        return outputs.map(() => ({ scheme, origin: window.location.origin, at: Date.now() }));
+        const busy = new Set(states[0].filter((state) => state.value).map((state) => state.id.page));
+        const tick = { scheme, origin: window.location.origin, at: Date.now() };
+        return outputs.map((output) => (byClock && busy.has(output.id.page) ? keep() : tick));
       },
 
       scheme(choice) {

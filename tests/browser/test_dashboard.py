@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from datetime import UTC, datetime
 from urllib.parse import quote, urlencode
 
@@ -345,3 +346,29 @@ def test_an_ended_session_leads_to_the_login(make_site, open_page, fakes):
     page.get_by_role("button", name="Log in").click()
     expect(page.get_by_role("heading", name="Incidents")).to_be_visible()
     expect(page).to_have_url(re.compile(r"/login\?next="), timeout=20_000)
+
+
+def test_a_page_is_not_asked_for_again_while_it_is_answered(make_site, fakes, open_page, monkeypatch):
+    queries = fakes.rich(datetime.now(UTC))
+    quick = queries.volume
+
+    def slow(*asked):
+        time.sleep(1.5)
+        return quick(*asked)
+
+    monkeypatch.setattr(queries, "volume", slow)
+    watched = open_page()
+    pending, overlaps = set(), []
+
+    def asked(request):
+        if "model-head" in (request.post_data or ""):
+            overlaps.append(len(pending))
+            pending.add(request)
+
+    watched.page.on("request", asked)
+    watched.page.on("requestfinished", lambda request: pending.discard(request))
+    page = watched.open(make_site(queries).url + PAGES["model"])
+    expect(page.locator("#model-volume-summary")).not_to_be_empty()
+    page.wait_for_timeout(4_000)
+    assert len(overlaps) > 1
+    assert set(overlaps) == {0}
