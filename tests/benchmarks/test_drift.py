@@ -190,6 +190,7 @@ def test_every_section_of_the_report_runs_and_prints() -> None:
         delay.one_column_section(500, (Change("swap"), Change("new")), small, seed=1),
         delay.usual_section((Change("shift", 1.0),), runs=2, clean_events=0, seed=1),
         delay.wide_section(0.5, clean_runs=1, runs=1, seed=1),
+        delay.defaults_section(500, delay.Effort(clean_runs=2, clean_lengths=0.2, runs=2, horizon=50), seed=1),
         joint.section(MarginalDrift, joint.JOINT_CHANGES[2:3], clean_runs=2, runs=2, horizon=60, seed=1),
         speed.section(quick=True, seed=1),
     ]
@@ -205,3 +206,31 @@ def test_every_section_of_the_report_runs_and_prints() -> None:
 
 def _levels(cell: Cell) -> list[tuple[str, object]]:
     return [(name, getattr(cell, name)) for name in FACTORS]
+
+
+def test_a_race_goes_on_until_the_streams_decide() -> None:
+    """Told apart at once, streams are not doubled; equals are looked at as often as the effort allows."""
+
+    def asked(other: float) -> list[range]:
+        race = delay.Race({"river twin": _Fixed(other)}, _Fixed(110.0))  # type: ignore[dict-item, arg-type]
+        batches: list[range] = []
+
+        def streams(runs: range) -> list:
+            batches.append(runs)
+            return [(np.full(60, 0.1 * run), np.zeros(1)) for run in runs]
+
+        race.all(streams, False, delay.Effort(clean_runs=1, clean_lengths=1.0, runs=4, horizon=50, looks=3))
+        return batches
+
+    assert asked(140.0) == [range(4)]
+    assert asked(110.0) == [range(4), range(4, 8), range(8, 16)]
+
+
+class _Fixed:
+    """First alarms around one event, whatever the streams; scattered so that no two runs agree."""
+
+    def __init__(self, at: float) -> None:
+        self._at = at
+
+    def firsts(self, streams: list) -> np.ndarray:
+        return self._at + np.random.default_rng(int(self._at)).normal(size=len(streams))

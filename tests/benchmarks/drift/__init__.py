@@ -74,6 +74,7 @@ def _jobs(quick: bool, seed: int) -> list[Job]:
         last += [Job(delay.usual_section, (delay.USUAL_CHANGES, 20, 300_000, seed))]
         last += [Job(delay.one_column_section, (500, delay.CATEGORICAL_CHANGES, delay.HALF, seed))]
         last += [Job(delay.one_column_section, (500, delay.OTHER_CHANGES, delay.HALF, seed))]
+        last += [Job(delay.defaults_section, (500, delay.HALF, seed))]
         last += [Job(delay.one_column_section, (2_000, delay.CHANGES, delay.HALF, seed))]
     rising = sorted(cells, key=lambda item: item[0].columns * item[0].per_pane * item[0].bound * item[1])
     grid = [Job(run_length.section, (cell, allowed, looks, seed)) for cell, allowed in rising]

@@ -17,11 +17,11 @@ from detectors.base import Detector
 from detectors.budget import shares_of
 from detectors.drift.joint import JointDrift
 from detectors.drift.marginals import MarginalDrift
-from tests.benchmarks.drift.delay import BY_EVENT, ONSET, OUT_OF_REACH, Ours, log_line
+from tests.benchmarks.drift.delay import BY_EVENT, ONSET, Ours, Paths, clean_path
 from tests.benchmarks.drift.figures import Lengths, Section
 from tests.benchmarks.drift.peers import Traced, delays_of, matched
 from tests.benchmarks.drift.streams import World
-from tests.benchmarks.drift.watched import Fitted, Rows, evidence_path
+from tests.benchmarks.drift.watched import Rows
 
 COLUMNS, N, ARL, WINDOW = 5, 600, 593.0, 50
 
@@ -105,16 +105,15 @@ class Together:
         """At tolerance 0, with the budget at which the mean run length is ``wanted``; ``paths``: clean log evidence."""
         shares = shares_of([detector.name for detector in paths])
         weighted = [[path + np.log(shares[detector.name]) for path in own] for detector, own in paths.items()]
-        line, reached = log_line([np.max(both, axis=0) for both in zip(*weighted, strict=True)], wanted)
-        return cls(tuple(Ours(d, float(np.exp(line)) / shares[d.name], 0.0, BY_EVENT) for d in paths)), reached
+        either = Paths.of(np.max(both, axis=0) for both in zip(*weighted, strict=True))
+        bound = float(np.exp(either.line(wanted)))
+        return cls(tuple(Ours(d, bound / shares[d.name], 0.0, BY_EVENT) for d in paths)), either.run_length(
+            np.log(bound)
+        )
 
     def delays(self, streams: Sequence[tuple[Rows, Rows]], horizon: float) -> Lengths:
         first = [min(detector.first(*rows) for detector in self.detectors) for rows in streams]
         return delays_of(np.array(first), ONSET, horizon)
-
-
-def _path(detector: type[Detector], reference: Rows, live: Rows) -> np.ndarray:
-    return evidence_path(Fitted.on(detector, reference, BY_EVENT).built(OUT_OF_REACH, 0.0), live, BY_EVENT)
 
 
 def section(
@@ -122,8 +121,10 @@ def section(
 ) -> Section:
     """Delays of ``detector``, the sliding MMD, and the model as a whole, at a mean run length of about 593 events."""
     clean = [_stream(seed, None, run, round(3 * ARL)) for run in range(clean_runs)]
-    paths = {d: [_path(d, *rows) for rows in _as_rows(clean)] for d in dict.fromkeys((*MODEL, detector))}
-    line, run_length = log_line(paths[detector], ARL)
+    paths = {d: [clean_path(d, *rows) for rows in _as_rows(clean)] for d in dict.fromkeys((*MODEL, detector))}
+    own = Paths.of(paths[detector])
+    line = own.line(ARL)
+    run_length = own.run_length(line)
     ours = Ours(detector, float(np.exp(line)), 0.0, BY_EVENT)
     mmd = matched(sliding_mmd(), clean, run_length.mean, steps=30)
     name = f"{COLUMNS} columns, N={N}"

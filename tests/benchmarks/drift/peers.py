@@ -41,15 +41,23 @@ class Matched:
     strength: float
     run_length: Lengths
 
+    def firsts(self, streams: Sequence[Stream]) -> np.ndarray:
+        """(streams,) events to the first alarm, inf where none comes."""
+        return self.peer.run_lengths(streams)(self.strength)
+
     def delays(self, streams: Sequence[Stream], onset: int, horizon: float) -> Lengths:
-        lengths = self.peer.run_lengths(streams)(self.strength)
-        return delays_of(lengths, onset, horizon)
+        return delays_of(self.firsts(streams), onset, horizon)
 
 
 def delays_of(lengths: np.ndarray, onset: int, horizon: float) -> Lengths:
     """Events from the onset to the first alarm, over the streams that were silent until the onset."""
     late = lengths > onset
     return Lengths.of_delays(lengths[late] - onset, horizon, early=int((~late).sum()))
+
+
+def as_it_is(peer: Peer, strength: float, clean: Sequence[Stream]) -> Matched:
+    """A peer at a strength of its own, and its mean run length on clean streams."""
+    return Matched(peer, strength, Lengths.of_runs(peer.run_lengths(clean)(strength), float(len(clean[0][1]))))
 
 
 def matched(peer: Peer, clean: Sequence[Stream], wanted: float, steps: int = 14) -> Matched:
