@@ -9,6 +9,7 @@ from detectors import checks
 from detectors.base import Detector, Part
 from detectors.batch import EventBatch
 from detectors.budget import DEFAULT_SHARES, AlarmBudget
+from detectors.extraction.detector import ExtractionDetector
 from detectors.privacy.hashes import N_QUERY_CELLS, N_RECORD_CELLS, QUERY_CELL, RECORD_CELL, TRAINING_HIT
 from detectors.schema import infer_schema
 from detectors.suite import DETECTORS
@@ -97,6 +98,12 @@ def test_state_is_plain(detector: Detector) -> None:
     checks.check_state_is_plain(detector, events(400, seed=6))
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=pytest.mark.slow if kind is ExtractionDetector else ()) for kind in DETECTORS],
+    ids=lambda detector: detector.name,
+    indirect=True,
+)
 def test_fitting_is_deterministic(part: Part, kind: type[Detector], reference: EventBatch) -> None:
     checks.check_fit_is_deterministic(part, kind, reference, infer_schema(reference), PANE_S, SEED)
 
