@@ -54,7 +54,7 @@ static:
 	@$(BIN)/lint-imports --no-logo
 
 unit:
-	@$(BIN)/pytest -q -n 2 -m "not services and not browser and not slow" --ignore=tests/integration --ignore=tests/browser $(ARGS)
+	@$(BIN)/pytest -q -n 2 --dist loadfile -m "not services and not browser and not slow" --ignore=tests/integration --ignore=tests/browser $(ARGS)
 
 system:
 	@deploy/dev/system.sh

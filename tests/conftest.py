@@ -6,6 +6,7 @@ failure: there, "not run" must not look like "passed".
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 import secrets
@@ -41,6 +42,11 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         f"PostgreSQL {'given' if os.environ.get('VEDETTE_TEST_POSTGRES') else _wheel_postgres()}",
         f"seed: {SEED} (VEDETTE_TEST_SEED), CI: {'yes' if _in_ci() else 'no'}",
     ]
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays to the end: the collector need not look through it again and again."""
+    gc.freeze()
 
 
 def unavailable(reason: str) -> NoReturn:

@@ -129,10 +129,13 @@ def agreements(z: FloatArray) -> tuple[FloatArray, IntArray]:
     near = np.take_along_axis(near, order, axis=1)
     out = np.full((k, len(SIZES)), np.nan)
     square = np.sum(z * z, axis=1)
+    total, added = np.zeros_like(z), 0
     for j, size in enumerate(SIZES):
         if 2 * size <= k:
             group = near[:, :size]
-            total = np.sum([z[group[:, i]] for i in range(size)], axis=0)
+            for i in range(added, size):
+                total += z[group[:, i]]
+            added = size
             found = (np.sum(total * total, axis=1) - square[group].sum(axis=1)) / size
             out[:, j] = found / _breadth(z, total, group)
     return out, near.astype(np.int64)
@@ -158,10 +161,14 @@ def _honest_deviations(projected: Sequence[FloatArray], rng: np.random.Generator
         centre, (axes, between) = scatter([rows for rows, g in zip(projected, fold, strict=True) if g != f])
         views.append((centre, axes, between))
 
+    lengths = np.array([len(rows) for rows in projected])
+
     def draw(who: IntArray) -> FloatArray:
-        n = np.array([min(len(projected[i]), int(rng.integers(_SPAN[0], _SPAN[1] + 1))) for i in who], dtype=np.float64)
-        starts = [int(rng.integers(len(projected[i]) - int(m) + 1)) for i, m in zip(who, n, strict=True)]
-        means = np.array([projected[i][s : s + int(m)].mean(axis=0) for i, s, m in zip(who, starts, n, strict=True)])
+        n = np.minimum(lengths[who], rng.integers(_SPAN[0], _SPAN[1] + 1, size=len(who)))
+        starts = rng.integers(lengths[who] - n + 1)
+        pieces = zip(who.tolist(), starts.tolist(), n.tolist(), strict=True)
+        sums = np.array([np.add.reduce(projected[i][s : s + m]) for i, s, m in pieces])
+        means: FloatArray = sums / n[:, None]
         middle = np.median(means, axis=0)
         out = np.empty_like(means)
         for f, (_, axes, between) in enumerate(views):

@@ -49,7 +49,7 @@ def commands(text: str) -> list[tuple[str, list[str]]]:
 
 def modules() -> dict[str, Path]:
     """Dotted name → file, of everything under benchmarks but tests."""
-    files = [path for path in HERE.rglob("*.py") if not path.name.startswith("test_")]
+    files = [path for path in HERE.rglob("*.py") if not path.name.startswith(("test_", "conftest"))]
     return {dotted(path): path for path in files}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 import pytest
 
@@ -11,15 +13,14 @@ from tests.benchmarks.extraction.attacks import ATTACKS, QUERIES, thief
 from tests.benchmarks.extraction.baselines import Hoda, Mmd, Prada, Seat, WithoutRepeats, checks, normality
 from tests.benchmarks.extraction.compare import Board
 from tests.benchmarks.extraction.figures import Share
-from tests.benchmarks.extraction.images import Digits
 from tests.benchmarks.extraction.surrogate import Surrogate, fidelity
 from tests.benchmarks.extraction.traffic import NEVER, PANES, Named, Stream, Traffic
 from tests.benchmarks.extraction.worlds import VISIBILITIES, Rows, World
 
 
 @pytest.fixture(scope="module")
-def world() -> World:
-    return Digits(1)
+def world(digits: World) -> World:
+    return digits
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def test_jbda_doubles_what_is_known_and_moves_every_pixel_by_lambda(world: World
 def test_the_adaptive_thief_asks_more_of_the_kind_that_pays(world: World):
     """A bandit with one kind of data that the model is sure of and one of blanks leaves the blanks."""
     sure = world.pool[world.score(world.pool).max(axis=1) > 0.95]
-    fake = Digits(1)
+    fake = copy(world)
     fake.foreign_kinds = [lambda r, n: np.zeros((n, 64)), lambda r, n: sure[r.integers(len(sure), size=n)]]
     rows = ATTACKS["knockoff adaptive"].queries(fake, np.random.default_rng(0), QUERIES)
     assert (rows[250:].max(axis=1) > 0).mean() > 0.6

@@ -16,13 +16,8 @@ from tests.benchmarks.extraction.worlds import World
 
 
 @pytest.fixture(scope="module", params=[Digits, Tumours])
-def world(request: pytest.FixtureRequest) -> World:
-    return request.param(1)
-
-
-@pytest.fixture(scope="module")
-def digits() -> World:
-    return Digits(1)
+def world(request: pytest.FixtureRequest, digits: World) -> World:
+    return digits if request.param is Digits else request.param(1)
 
 
 @pytest.mark.parametrize("name", WALKS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import sys
 from datetime import UTC, datetime
@@ -39,9 +40,21 @@ def now() -> datetime:
     return NOW
 
 
+@pytest.fixture(scope="session")
+def _rich() -> Any:
+    return fake_queries.rich(NOW)
+
+
 @pytest.fixture
-def rich(now: datetime) -> Any:
-    return fake_queries.rich(now)
+def rich(_rich: Any) -> Any:
+    """A read side of the test's own: its lists and tables are, the rows in them never change."""
+    return dataclasses.replace(_rich, **{name: _own(value) for name, value in vars(_rich).items()})
+
+
+def _own(value: Any) -> Any:
+    if isinstance(value, list):
+        return list(value)
+    return {key: _own(item) for key, item in value.items()} if type(value) is dict else value
 
 
 @pytest.fixture

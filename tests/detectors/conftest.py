@@ -123,6 +123,12 @@ def service() -> Service:
 
 
 @pytest.fixture(scope="session")
+def few_clients() -> Service:
+    """Fitted on five honest clients, too few to know what is usual."""
+    return Service.fit(crowd(71, 5, 200, "ref"))
+
+
+@pytest.fixture(scope="session")
 def kit() -> Callable[[str], Any]:
     """Builders by name, so that test modules need no import from here."""
     return lambda name: globals()[name]

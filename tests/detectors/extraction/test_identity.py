@@ -41,6 +41,12 @@ def traffic(kit):
     return _in_time(concatenate([kit("crowd")(21, 30, PANES), stolen]))
 
 
+@pytest.fixture(scope="module")
+def nameless(kit):
+    """Fitted without client ids."""
+    return kit("Service").fit(_nameless(kit("crowd")(1, 40, 200, "ref")))
+
+
 def _odd(panes):
     return [r for pane in panes for r in pane if r.level in (Level.WARNING, Level.ALARM)]
 
@@ -63,9 +69,8 @@ def test_a_thief_without_a_client_id_is_found_by_its_segment(kit, traffic):
     assert alarms[0].reason.startswith("Segment tenant=mallory may be copying the model")
 
 
-def test_the_model_as_a_whole_gets_a_warning_that_says_it_may_be_drift(kit, traffic):
-    service = kit("Service").fit(_nameless(kit("crowd")(1, 40, 200, "ref")))
-    readings = service.readings(_nameless(traffic), PANES)
+def test_the_model_as_a_whole_gets_a_warning_that_says_it_may_be_drift(nameless, traffic):
+    readings = nameless.readings(_nameless(traffic), PANES)
     odd = _odd(readings)
     assert odd
     assert all(r.level is Level.WARNING and r.subject == MODEL for r in odd)
@@ -74,9 +79,8 @@ def test_the_model_as_a_whole_gets_a_warning_that_says_it_may_be_drift(kit, traf
 
 
 @pytest.mark.parametrize("seed", [61, 62, 63])
-def test_honest_traffic_as_a_whole_is_not_odd(kit, seed):
-    service = kit("Service").fit(_nameless(kit("crowd")(1, 40, 200, "ref")))
-    assert _odd(service.readings(_nameless(kit("crowd")(seed, 40, PANES)), PANES)) == []
+def test_honest_traffic_as_a_whole_is_not_odd(kit, nameless, seed):
+    assert _odd(nameless.readings(_nameless(kit("crowd")(seed, 40, PANES)), PANES)) == []
 
 
 def test_the_summary_says_what_is_judged(kit, service, traffic):

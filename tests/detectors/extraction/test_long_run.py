@@ -65,6 +65,14 @@ def test_the_ring_of_a_client_and_its_stored_evidence_stay_below_ten_kilobytes_e
     assert memory.nbytes <= 5 * ring
 
 
+def test_exact_repeats_are_left_out_of_the_mean(kit, service):
+    rng = np.random.default_rng(1)
+    rows = kit("honest_rows")(rng, 3)[np.arange(60) % 3]
+    batch = service.detector.new_memory().annotate(kit("events")([rows], ["check"], rng, 1))
+    sums = service.detector.sketch(batch, np.array([0]))[0].keyed["clients"]["check"]
+    assert (sums[0], sums[2], sums[6]) == (60, 57, 3)
+
+
 @pytest.mark.slow
 def test_ten_thousand_active_clients_fit_into_half_a_gigabyte(kit, service):
     """Rings, the evidence of all of them in one claim, and the fullest table of accounts; rings counted as if full."""

@@ -102,44 +102,47 @@ def steady(kit, seed: int, name: str, n: int, panes: int):
     return kit("events")(rows, [f"{name}-{i}" for i in range(30)], rng, panes)
 
 
-def test_a_known_client_that_asks_for_everything_is_unlike_itself_and_not_called_a_thief(kit):
-    service = kit("Service").fit(steady(kit, 1, "known", 200, 100))
+@pytest.fixture(scope="module")
+def known(kit):
+    """Fitted on those thirty."""
+    return kit("Service").fit(steady(kit, 1, "known", 200, 100))
+
+
+def test_a_known_client_that_asks_for_everything_is_unlike_itself_and_not_called_a_thief(kit, known):
     rng = np.random.default_rng(2)
     usual = steady(kit, 3, "known", 60, PANES)
     kept = usual.take(np.array([c != "known-4" for c in usual.client_id]))
     turned = kit("events")([np.concatenate([one_class(rng, kit, 200, k) for k in range(3)])], ["known-4"], rng, PANES)
     batch = concatenate([kept, turned])
-    readings = service.readings(batch.take(np.argsort(batch.timestamp, kind="stable")), PANES)
+    readings = known.readings(batch.take(np.argsort(batch.timestamp, kind="stable")), PANES)
     assert kit("accused")(readings) == set()
     assert kit("accused")(readings, Level.WARNING) == {"known-4"}
     warning = next(r for pane in readings for r in pane if r.level is Level.WARNING)
     assert "unlike its own past" in warning.reason
     assert warning.detail["family"] == "natural-data"
     assert "H7" in {head["name"] for head in warning.detail["heads"]}
-    assert kit("accused")(service.readings(usual, PANES), Level.WARNING) == set()
+    assert kit("accused")(known.readings(usual, PANES), Level.WARNING) == set()
 
 
-def test_a_known_client_that_asks_only_hard_questions_samples_by_uncertainty(kit):
-    service = kit("Service").fit(steady(kit, 1, "known", 200, 100))
+def test_a_known_client_that_asks_only_hard_questions_samples_by_uncertainty(kit, known):
     rng = np.random.default_rng(4)
     usual = steady(kit, 3, "known", 60, PANES)
     kept = usual.take(np.array([c != "known-4" for c in usual.client_id]))
     pool = kit("events")([np.concatenate([one_class(rng, kit, 4_000, k) for k in range(3)])], ["known-4"], rng, PANES)
     hard = np.sort(np.argsort(np.sort(pool.probabilities, axis=1)[:, -1])[:500])
     batch = concatenate([kept, pool.take(hard)])
-    readings = service.readings(batch.take(np.argsort(batch.timestamp, kind="stable")), PANES)
+    readings = known.readings(batch.take(np.argsort(batch.timestamp, kind="stable")), PANES)
     told = [r for pane in readings for r in pane if r.subject.id == "known-4" and r.detail]
     assert told
     assert {r.detail["family"] for r in told} <= {"uncertainty sampling", "natural-data", "random/grid"}
     assert told[0].detail["family"] == "uncertainty sampling"
 
 
-def test_the_same_turn_by_a_client_without_a_past_is_no_news(kit):
-    service = kit("Service").fit(steady(kit, 1, "known", 200, 100))
+def test_the_same_turn_by_a_client_without_a_past_is_no_news(kit, known):
     rng = np.random.default_rng(2)
     turned = kit("events")([np.concatenate([one_class(rng, kit, 200, k) for k in range(3)])], ["new"], rng, PANES)
     batch = concatenate([steady(kit, 3, "known", 60, PANES), turned])
-    readings = service.readings(batch.take(np.argsort(batch.timestamp, kind="stable")), PANES)
+    readings = known.readings(batch.take(np.argsort(batch.timestamp, kind="stable")), PANES)
     assert kit("accused")(readings, Level.WARNING) == set()
 
 
@@ -151,7 +154,6 @@ def test_self_history_survives_storage(service):
     assert again.rows.tail == itself.rows.tail
 
 
-def test_few_clients_know_no_wavering_and_accuse_nobody(kit):
-    service = kit("Service").fit(kit("crowd")(71, 5, 200, "ref"))
-    assert service.detector.study.itself.rows is None
-    assert service.detector.study.coverage.below(10_000) is None
+def test_few_clients_know_no_wavering_and_accuse_nobody(few_clients):
+    assert few_clients.detector.study.itself.rows is None
+    assert few_clients.detector.study.coverage.below(10_000) is None
