@@ -166,6 +166,7 @@ def test_mixed_columns_miss_some_of_everything() -> None:
     assert np.mean(rows.categories == None) == pytest.approx(0.03, abs=0.005)  # noqa: E711
 
 
+@pytest.mark.slow
 def test_a_cell_of_every_kind_is_measured() -> None:
     kinds = (
         Cell(200, 1, 10, "zipf"),

@@ -82,6 +82,7 @@ def test_every_name_is_the_module_that_it_runs(name: str) -> None:
     assert whole.BENCHMARKS[name] is importlib.import_module(f"tests.benchmarks.{name}").run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "names"), [("tests.benchmarks", tuple(whole.BENCHMARKS)), ("tests.benchmarks.extraction", SECTIONS)]
 )

@@ -17,6 +17,8 @@ from detectors.suite import DETECTORS
 PER_PANE = 60
 PANE_S = 10.0
 SEED = 3
+KINDS = [pytest.param(kind, marks=pytest.mark.slow if kind is ExtractionDetector else ()) for kind in DETECTORS]
+"""Extraction alone takes as long to fit as all others together."""
 
 
 def events(n: int, seed: int, strange_from: int | None = None) -> EventBatch:
@@ -61,7 +63,7 @@ def reference() -> EventBatch:
     return events(4_000, seed=1)
 
 
-@pytest.fixture(scope="module", params=DETECTORS, ids=lambda detector: detector.name)
+@pytest.fixture(scope="module", params=KINDS, ids=lambda detector: detector.name)
 def kind(request: pytest.FixtureRequest) -> type[Detector]:
     return request.param
 
@@ -98,12 +100,6 @@ def test_state_is_plain(detector: Detector) -> None:
     checks.check_state_is_plain(detector, events(400, seed=6))
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [pytest.param(kind, marks=pytest.mark.slow if kind is ExtractionDetector else ()) for kind in DETECTORS],
-    ids=lambda detector: detector.name,
-    indirect=True,
-)
 def test_fitting_is_deterministic(part: Part, kind: type[Detector], reference: EventBatch) -> None:
     checks.check_fit_is_deterministic(part, kind, reference, infer_schema(reference), PANE_S, SEED)
 

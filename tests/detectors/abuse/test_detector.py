@@ -12,6 +12,8 @@ from detectors.schema import infer_schema
 from tests.detectors.abuse import attacks
 from tests.detectors.abuse.worlds import DAY_S, Played, World, fitted, joined, play
 
+pytestmark = pytest.mark.slow
+
 START = 7 * DAY_S + 9 * 3_600
 WORLD = World(n_clients=60, seed=5, per_day=40.0, newcomer_from=7)
 

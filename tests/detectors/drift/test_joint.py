@@ -127,6 +127,7 @@ def test_a_lasting_change_keeps_alarming() -> None:
     assert sum(reading.level is Level.ALARM for reading in readings) >= 4
 
 
+@pytest.mark.slow
 def test_a_drift_alarms_to_its_end_and_2_000_events_later_all_is_calm() -> None:
     """Ten times as long as the reference: whatever joins the pool is learned by then."""
     rng = np.random.default_rng(11)

@@ -18,6 +18,8 @@ from detectors.extraction.accounts import MAX_ACCOUNTS, Accounts
 from detectors.extraction.detector import RING, ExtractionDetector
 from detectors.sketch import Sketch
 
+pytestmark = pytest.mark.slow
+
 DAY_S = 86_400.0
 START = 1.7e9
 

@@ -10,6 +10,8 @@ from detectors.base import MODEL, Pane
 from detectors.batch import concatenate
 from detectors.extraction.recalibration import LEAST_ENTRIES, MAX_ENTRIES, MOST, Recent
 
+pytestmark = pytest.mark.slow
+
 PANES = 12
 
 

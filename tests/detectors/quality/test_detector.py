@@ -191,6 +191,7 @@ def test_a_gap_is_an_alarm_of_the_pane_that_ends_it(detector: QualityDetector) -
     assert [(round((s - START) / PANE_S), r.detail["cause"]) for s, r in alarms] == [(100, "silence")]
 
 
+@pytest.mark.slow
 def test_a_model_that_rests_by_nature_is_not_silent() -> None:
     """Ten minutes of work, two hours of rest: what the reference did, its stream may do."""
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,6 +44,7 @@ def test_long_or_unclean_ids_stay_distinct_and_ordinary_ones_unchanged(one: str,
     assert storable_id("acme-7/é") == "acme-7/é"
 
 
+@pytest.mark.slow
 @given(st.dictionaries(ANY_TEXT, ANY_JSON, max_size=6), st.integers(0, 30))
 def test_detail_is_strict_json_of_bounded_size(detail: dict[str, object], most: int) -> None:
     kept = storable_detail(detail, most)
