@@ -237,6 +237,12 @@ def fisher(rarity: FloatArray, names: tuple[str, ...], worst: FloatArray) -> Flo
     return surprisal(strangest(rarity, names), worst) + np.nan_to_num(rarity[:, names.index(LIKENESS)])
 
 
+def shares_by_edge(mean: FloatArray, channels: Channels) -> FloatArray:
+    """(channels, edges) share of queries rarer than each edge, of a mean row (d,)."""
+    k = len(channels.names)
+    return np.asarray(np.clip(mean[: k * len(EDGES)].reshape(k, len(EDGES)) + EDGES, 0.0, 1.0))
+
+
 def surprisal(scores: FloatArray, quantiles: FloatArray) -> FloatArray:
     """-ln p of scores against a table of quantiles at ``_GRID``; beyond the table, a straight line."""
     depth = -np.log(_GRID)

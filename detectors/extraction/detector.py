@@ -27,6 +27,7 @@ from detectors.extraction.channels import Channels
 from detectors.extraction.clients import FIRST_LOOK, ClientState
 from detectors.extraction.collusion import LINK, Collusion, Limits, Scene
 from detectors.extraction.exposure import Copy
+from detectors.extraction.families import family
 from detectors.extraction.groups import Groups
 from detectors.extraction.identity import By, Identity, Memory
 from detectors.extraction.layout import contributions, unpack, width
@@ -40,7 +41,7 @@ from detectors.extraction.study import EXPOSURE, Dossier, Study
 from detectors.extraction.telling import study_detail, summary_words
 from detectors.extraction.tempo import Tempo
 from detectors.extraction.verdict import MIN_EFFECT, Beside
-from detectors.extraction.words import detail, family, reason
+from detectors.extraction.words import detail, reason
 from detectors.schema import Schema
 from detectors.sketch import Sketch
 

@@ -11,8 +11,9 @@ import numpy as np
 from detectors.base import Kind, Level, Reading, Subject, SubjectType
 from detectors.extraction.baseline import Baseline
 from detectors.extraction.channels import Channels
+from detectors.extraction.families import family
 from detectors.extraction.verdict import MIN_EFFECT, Finding
-from detectors.extraction.words import detail, family, shares
+from detectors.extraction.words import detail, shares
 
 _LEVELS = (Level.OK, Level.WARNING, Level.ALARM)
 _BENIGN = (

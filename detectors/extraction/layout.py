@@ -29,11 +29,8 @@ COUNTS = (
     "strange_01",
     "strange_002",
     "near_strange",
-    "far",
 )
 _AT = {name: i for i, name in enumerate(COUNTS)}
-FAR_NATS = 14.0
-"""A query this rare by straight extrapolation (about one in a million) lies clearly outside the reference."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,7 +93,6 @@ def event_sums(rows: Rows, codes: FloatArray, n_labels: int) -> IntArray:
         "strange_01": new & rare[1],
         "strange_002": new & rare[2],
         "near_strange": near & rare[1],
-        "far": new & (np.nan_to_num(rows.strangeness, nan=-1.0) >= FAR_NATS),
     }
     for name, values in columns.items():
         out[:, _AT[name]] = values

@@ -167,7 +167,7 @@ def summary_words(exposed: Sequence[Mapping[str, Any]], limit: float) -> str:
 
 
 def _points(gain: float) -> str:
-    return f"{100 * gain:+.0f} points"
+    return f"{round(100 * gain) or 0:+d} points"
 
 
 def _percent(share: float) -> str:

@@ -9,8 +9,8 @@ import numpy as np
 from detectors.batch import FloatArray
 from detectors.clients.techniques import ATLAS_RELEASE, BENIGN_EXPLANATIONS, Family, techniques
 from detectors.extraction.baseline import Baseline
-from detectors.extraction.channels import EDGES, Channels
-from detectors.extraction.verdict import AGREEMENT, Finding
+from detectors.extraction.channels import EDGES, Channels, shares_by_edge
+from detectors.extraction.verdict import Finding
 
 _TITLES = (
     ("H1", "behaviour unlike honest clients", "mean behaviour lies outside the spread of honest clients"),
@@ -44,27 +44,10 @@ _LIKE = {
     Family.NATURAL: "natural inputs, of another domain or of everybody's",
     Family.UNCERTAINTY: "inputs chosen close to the decision boundary",
     Family.SYNTHETIC: "small perturbations of earlier inputs",
-    Family.RANDOM: "random or gridded inputs",
+    Family.RANDOM: "made-up inputs: random, gridded or strongly perturbed",
     Family.BOUNDARY: "steps along the decision boundary",
     Family.UNCLEAR: "inputs unlike those of honest clients",
 }
-
-
-def family(finding: Finding, channels: Channels) -> Family:
-    """Which kind of querying the sums look like."""
-    sums = finding.sums
-    if finding.near - finding.near_peers >= 0.2:
-        hard = _share_rarer(finding, channels, "margin", 0.25)
-        return Family.BOUNDARY if hard is not None and hard >= 0.5 else Family.SYNTHETIC
-    excess = finding.strange - finding.strange_peers
-    hard = _share_rarer(finding, channels, "margin", 0.25)
-    if hard is not None and hard >= 0.5 and excess < 0.25:
-        return Family.UNCERTAINTY
-    if excess < 0.05:
-        wide = min(finding.itself, finding.beside.coverage, finding.beside.exposure) < AGREEMENT
-        return Family.NATURAL if wide else Family.UNCLEAR
-    far = sums.count("far") / max(1.0, sums.count("strange_01"))
-    return Family.RANDOM if far >= 0.5 else Family.NATURAL
 
 
 def reason(who: str, finding: Finding, kind: Family, level: str) -> str:
@@ -139,7 +122,7 @@ def heads(finding: Finding) -> list[dict[str, Any]]:
 
 def coordinates(finding: Finding, channels: Channels) -> list[dict[str, Any]]:
     """The five channel coordinates in which the client lies farthest from its peers, in plain words."""
-    client, peers = _shares_by_edge(finding.sums.mean, channels), _shares_by_edge(finding.centre, channels)
+    client, peers = shares_by_edge(finding.sums.mean, channels), shares_by_edge(finding.centre, channels)
     gap = (client - peers) / np.sqrt(np.maximum(peers * (1 - peers), 0.002))
     out: list[dict[str, Any]] = []
     for flat in np.argsort(-np.abs(gap), axis=None):
@@ -158,7 +141,7 @@ def coordinates(finding: Finding, channels: Channels) -> list[dict[str, Any]]:
 
 def histograms(finding: Finding, channels: Channels) -> list[dict[str, Any]]:
     """Where queries fall between the edges, client against peers, for the three channels that differ most."""
-    client, peers = _shares_by_edge(finding.sums.mean, channels), _shares_by_edge(finding.centre, channels)
+    client, peers = shares_by_edge(finding.sums.mean, channels), shares_by_edge(finding.centre, channels)
     labels = ["rarer than 1 in 500", *(f"to {_RARER[float(e)]}" for e in EDGES[1:]), "commoner"]
     return [
         {
@@ -169,19 +152,6 @@ def histograms(finding: Finding, channels: Channels) -> list[dict[str, Any]]:
         }
         for j in np.argsort(-np.abs(client - peers).max(axis=1))[:3].tolist()
     ]
-
-
-def _shares_by_edge(mean: FloatArray, channels: Channels) -> FloatArray:
-    """(channels, edges) share of queries rarer than each edge."""
-    k = len(channels.names)
-    return np.asarray(np.clip(mean[: k * len(EDGES)].reshape(k, len(EDGES)) + EDGES, 0.0, 1.0))
-
-
-def _share_rarer(finding: Finding, channels: Channels, name: str, edge: float) -> float | None:
-    if name not in channels.names:
-        return None
-    j, k = channels.names.index(name), int(np.flatnonzero(edge == EDGES)[0])
-    return float(_shares_by_edge(finding.sums.mean, channels)[j, k])
 
 
 def _measure(name: str) -> str:

@@ -55,7 +55,7 @@ def test_the_alarm_says_what_an_analyst_needs(thief_readings):
     assert 1 <= len(alarm.detail["coordinates"]) <= 5
     assert alarm.detail["techniques"][0]["id"] == "AML.T0024.002"
     assert alarm.detail["atlas_release"] == ATLAS_RELEASE
-    assert alarm.detail["family"] in {"random/grid", "natural-data"}
+    assert alarm.detail["family"] == "random/grid"
     assert alarm.detail["benign_explanations"]
     for histogram in alarm.detail["histograms"]:
         assert len(histogram["labels"]) == len(histogram["reference"]) == len(histogram["current"])

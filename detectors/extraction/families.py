@@ -1,0 +1,65 @@
+"""Families: which kind of theft a client's sums look like. It names an attack that was found; it accuses nobody.
+
+Sources: Knockoff Nets (Orekondy 2019) ask natural inputs of another domain, the Jacobian augmentation of Papernot
+(2017) perturbs its own earlier ones, Tramèr (2016) asks random and gridded ones and searches along the boundary,
+ActiveThief (Pal 2020) those that the model is least sure of.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from detectors.clients.rings import LEVELS
+from detectors.clients.techniques import Family
+from detectors.extraction.channels import EDGES, LIKENESS, Channels, shares_by_edge
+from detectors.extraction.verdict import AGREEMENT, Finding
+
+STRANGE_EDGE = 0.01
+HARD_EDGE = 0.25
+MOSTLY_HARD = 0.5
+ALIKE = 0.2
+ODD = 0.05
+VERY_ODD = 0.25
+
+
+def family(finding: Finding, channels: Channels) -> Family:
+    """Which kind of querying the sums look like.
+
+    Queries close to the client's own earlier ones are perturbations, or a walk where most of them are hard. Strange
+    ones are natural unless the structure of the input is strange and the categories have met before; of the rest
+    those are perturbed that a network which knows random, gridded and recombined inputs does not take for such.
+    """
+    odd = _excess(finding, channels)
+    made_up, structure = odd.get(LIKENESS, 0.0), odd.get("residual", 0.0)
+    hard = _share_harder(finding, channels)
+    alike = finding.sums.share("near", "compared") + finding.sums.share("close", "compared") - LEVELS[-1]
+    if alike >= max(ALIKE, made_up):
+        return Family.BOUNDARY if hard >= MOSTLY_HARD else Family.SYNTHETIC
+    most = max(odd.values(), default=0.0)
+    if hard >= MOSTLY_HARD and most < VERY_ODD:
+        return Family.UNCERTAINTY
+    if most < ODD:
+        wide = min(finding.itself, finding.beside.coverage, finding.beside.exposure) < AGREEMENT
+        return Family.NATURAL if wide else Family.UNCLEAR
+    if structure < 0.3 * most or odd.get("categories", 0.0) > 0.5 * most:
+        return Family.NATURAL
+    return Family.RANDOM if made_up >= 0.5 * structure else Family.SYNTHETIC
+
+
+def _excess(finding: Finding, channels: Channels) -> dict[str, float]:
+    """Score of every channel but hardness → share of queries rarer than 1 in 100, less that, in the strangest view."""
+    rarer = shares_by_edge(finding.sums.mean, channels)[:, int(np.flatnonzero(EDGES == STRANGE_EDGE)[0])]
+    out: dict[str, float] = {}
+    for name, share in zip(channels.names, rarer.tolist(), strict=True):
+        score = name.rpartition(".")[2]
+        if score != "margin":
+            out[score] = max(out.get(score, 0.0), share - STRANGE_EDGE)
+    return out
+
+
+def _share_harder(finding: Finding, channels: Channels) -> float:
+    """Share of queries harder than 3 in 4 of their class; 0 where hardness is not logged."""
+    if "margin" not in channels.names:
+        return 0.0
+    rarer = shares_by_edge(finding.sums.mean, channels)[channels.names.index("margin")]
+    return float(rarer[int(np.flatnonzero(EDGES == HARD_EDGE)[0])])
