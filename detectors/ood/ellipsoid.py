@@ -20,7 +20,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from detectors.batch import FloatArray, ObjectArray
-from detectors.ood.neighbours import Float32, in_blocks
+from detectors.ood.neighbours import Float32, in_blocks, product
 
 MAX_AXES = 128
 MAX_CLASSES = 200
@@ -84,9 +84,9 @@ class Ellipsoid:
         return np.stack([nearest, own], axis=1)
 
     def _squared(self, block: Float32) -> FloatArray:
-        squared = _pairwise(block @ self.whitener, self.centres @ self.whitener)
+        squared = _pairwise(product(block, self.whitener), self.centres @ self.whitener)
         if self.axes.shape[1]:
-            left = _pairwise(block, self.centres) - _pairwise(block @ self.axes, self.centres @ self.axes)
+            left = _pairwise(block, self.centres) - _pairwise(product(block, self.axes), self.centres @ self.axes)
             squared = squared + np.maximum(left, 0.0) / np.float32(self.rest)
         return squared.astype(np.float64)
 
@@ -96,7 +96,7 @@ class Ellipsoid:
         spread = np.sqrt(squared[np.arange(len(block)), nearest])
         if not self.single.shape[1]:
             return np.stack([spread, np.zeros_like(spread)], axis=1).astype(np.float64)
-        single = np.abs((block - self.centres[nearest]) @ self.single).max(axis=1)
+        single = np.abs(product(block - self.centres[nearest], self.single)).max(axis=1)
         return np.stack([spread, single], axis=1).astype(np.float64)
 
 
@@ -104,9 +104,9 @@ def _pairwise(points: Float32, centres: Float32) -> Float32:
     if len(centres) == 1:
         alone: Float32 = ((points - centres[0]) ** 2).sum(axis=1)[:, None]
         return alone
-    product: Float32 = np.float32(-2.0) * (points @ centres.T)
-    product += (centres**2).sum(axis=1) + (points**2).sum(axis=1)[:, None]
-    return np.maximum(product, np.float32(0.0), out=product)
+    squared: Float32 = np.float32(-2.0) * product(points, centres.T)
+    squared += (centres**2).sum(axis=1) + (points**2).sum(axis=1)[:, None]
+    return np.maximum(squared, np.float32(0.0), out=squared)
 
 
 def ellipsoid_of(arrays: Mapping[str, NDArray[np.generic]], prefix: str) -> Ellipsoid:
@@ -129,7 +129,7 @@ def _centres(points: Float32, classes: ObjectArray) -> tuple[NDArray[np.str_], F
     centres = np.stack([points[member == c].mean(axis=0) for c in large])
     position = np.full(len(names), -1)
     position[large] = np.arange(len(large))
-    nearest = _pairwise(points, centres).argmin(axis=1)
+    nearest = in_blocks(points, lambda block: _pairwise(block, centres)).argmin(axis=1)
     return names[large], centres, np.where(position[member] >= 0, position[member], nearest)
 
 

@@ -4,7 +4,8 @@
 * ``local``: the same with every distance divided by that row's own spacing, so that beside a tight cluster is far;
   from 400 rows on it is sought among the nearest tenth of them.
 
-Rows are scored in blocks of one fixed shape, so that a row gets the same bits wherever a stream is cut.
+Rows are scored in blocks of one fixed shape, so that a row gets the same bits wherever a stream is cut; within a block,
+products are taken a few rows at a time, so that it gets the same bits wherever in the block it comes to lie.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ Float32 = NDArray[np.float32]
 _Real = TypeVar("_Real", np.float32, np.float64)
 
 BLOCK = 256
+KERNEL = 8
+"""Rows of one matrix product; of more, processors without AVX-512 round the last ones otherwise than the first."""
 NEIGHBOURS = 5
 MAX_ROWS = 2_000
 GROUPS = 100
@@ -39,6 +42,17 @@ def in_blocks(points: Float32, score: Callable[[Float32], NDArray[_Real]]) -> ND
     padding = -n % BLOCK if n else BLOCK
     padded = np.concatenate([points, np.zeros((padding, points.shape[1]), np.float32)]) if padding else points
     return np.concatenate([score(padded[at : at + BLOCK]) for at in range(0, len(padded), BLOCK)])[:n]
+
+
+def product(rows: Float32, matrix: Float32, out: Float32 | None = None) -> Float32:
+    """``rows @ matrix`` (n, c), written to ``out`` if given; the bits of a row do not depend on its place.
+
+    The number of rows is a multiple of ``KERNEL``, as in a block. Costs a third more than one product of all rows.
+    """
+    parts = rows.reshape(-1, KERNEL, rows.shape[1])
+    place = None if out is None else out.reshape(len(parts), KERNEL, matrix.shape[1])
+    found: Float32 = np.matmul(parts, matrix, out=place)
+    return found.reshape(len(rows), matrix.shape[1])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,7 +138,7 @@ def _table(rows: Float32) -> Float32:
 def _squared(block: Float32, table: Float32, scratch: Float32) -> Float32:
     """Squared distances (b, r) to the table's rows, written to ``scratch``."""
     extended = np.concatenate([block, np.ones((len(block), 1), np.float32)], axis=1)
-    squared: Float32 = np.matmul(extended, table, out=scratch)
+    squared = product(extended, table, scratch)
     squared += (block**2).sum(axis=1)[:, None]
     return squared
 
