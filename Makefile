@@ -24,7 +24,7 @@ install-dev: .venv/.installed-dev ## The same, and what its tests need
 demo: install ## See it work, without any service: ARGS=--help
 	@$(BIN)/vedette demo $(ARGS)
 
-check: install-dev static unit ## Format, lint, types, import contracts, unit tests: under a minute
+check: install-dev static unit ## Format, lint, types, import contracts, unit tests: a minute or two
 
 test: install-dev system versions static ## All of it: real Kafka, PostgreSQL and Chromium too
 	@$(BIN)/pytest $(ARGS)
