@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.batch import EventBatch, FloatArray
+from detectors.clients.grain import Grain
 from detectors.schema import Schema, categorical_column, numeric_matrix
 
 COMMON_LEVELS = 8
@@ -45,6 +46,7 @@ class VectorMap:
     scale: FloatArray
     flagged: NDArray[np.bool_]
     categorical: tuple[Levels, ...]
+    grain: Grain
 
     @classmethod
     def fit(cls, view: str, batch: EventBatch, schema: Schema) -> Self | None:
@@ -59,12 +61,18 @@ class VectorMap:
         if values.shape[1] and seen.mean() < 0.5:
             return None
         centre, scale, missing = _moments(values)
-        return cls(view, numeric, centre, scale, missing < 0.2, levels)
+        grain = Grain.fit(values) if view == "features" else Grain.none(len(centre))
+        return cls(view, numeric, centre, scale, missing < 0.2, levels, grain)
 
     @property
     def width(self) -> int:
         """p, the number of coordinates."""
         return len(self.centre) + 1 + sum(len(levels.common) + 1 for levels in self.categorical)
+
+    @property
+    def surprises(self) -> bool:
+        """Whether values can be surprising: categories, or numbers with a grain."""
+        return bool(self.categorical) or self.grain.known
 
     @property
     def blocks(self) -> tuple[slice, ...]:
@@ -77,7 +85,10 @@ class VectorMap:
         return tuple(out)
 
     def vectors(self, batch: EventBatch) -> tuple[FloatArray, NDArray[np.bool_], FloatArray]:
-        """(n, p) vectors, (n,) whether the view was there at all, (n,) summed surprise of the categories in nats."""
+        """(n, p) vectors, (n,) whether the view was there at all, (n,) summed surprise of its values in nats.
+
+        Rare categories and numbers off the grain are surprising.
+        """
         values = _matrix(self.view, batch, self.numeric)
         if values is None or (self.view != "features" and values.shape[1] != len(self.centre)):
             values = np.full((len(batch), len(self.centre)), np.nan)
@@ -92,7 +103,7 @@ class VectorMap:
             out[:, p] = _FAR * (missing & self.flagged).sum(axis=1) / max(1, p)
             present &= ~missing.all(axis=1)
         squash(out)
-        surprise = np.zeros(len(batch))
+        surprise = self.grain.surprise(values)
         at = p + 1
         for levels in self.categorical:
             block, nats, seen = _categorical(levels, batch)
@@ -103,7 +114,7 @@ class VectorMap:
         return out, present, surprise
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
-        return {"centre": self.centre, "scale": self.scale, "flagged": self.flagged}
+        return {"centre": self.centre, "scale": self.scale, "flagged": self.flagged, **self.grain.to_arrays()}
 
     def to_facts(self) -> dict[str, Any]:
         return {
@@ -134,7 +145,8 @@ class VectorMap:
             for c in facts["categorical"]
         )
         flagged = arrays["flagged"].astype(bool)
-        return cls(facts["view"], tuple(facts["numeric"]), arrays["centre"], arrays["scale"], flagged, levels)
+        numeric, grain = tuple(facts["numeric"]), Grain.load(arrays)
+        return cls(facts["view"], numeric, arrays["centre"], arrays["scale"], flagged, levels, grain)
 
 
 def squash(values: FloatArray) -> FloatArray:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from detectors.batch import EventBatch
+from detectors.clients.grain import Grain
 from detectors.clients.rings import ClientRings, RingCode
 from detectors.clients.vectors import VectorMap
 from detectors.clients.walks import CHAIN, FLIP, GAP, TRIED, TURN, WENT_ON, Tried, confidence
@@ -17,7 +18,9 @@ WIDTH = 4
 
 def ring_code() -> RingCode:
     """Queries of four numbers as they are; nearer than 1 is a step, nearer than 0.01 the same query."""
-    plain = VectorMap("features", tuple("abcd"), np.zeros(WIDTH), np.ones(WIDTH), np.zeros(WIDTH, dtype=bool), ())
+    plain = VectorMap(
+        "features", tuple("abcd"), np.zeros(WIDTH), np.ones(WIDTH), np.zeros(WIDTH, dtype=bool), (), Grain.none(WIDTH)
+    )
     projection = np.zeros((WIDTH + 1, 16))
     projection[:WIDTH, :WIDTH] = np.eye(WIDTH)
     return RingCode(plain, projection, ("no", "yes"), 0.01, np.full((3, 3), 0.5), np.ones(3))
