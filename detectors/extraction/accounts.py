@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.batch import FloatArray, IntArray
-from detectors.extraction.layout import COUNTS, Sums, unpack
+from detectors.extraction.layout import COUNTS, Sums, row_at, unpack
 
 MAX_ACCOUNTS = 2_000
 MEMORY = 60.0
@@ -116,7 +116,7 @@ class Accounts:
 
     def means(self, n_classes: int) -> FloatArray:
         """(k, d) mean channel row of each account."""
-        return np.asarray(self.sums[:, len(COUNTS) + n_classes :] / np.maximum(self.fresh, 1.0)[:, None])
+        return np.asarray(self.sums[:, row_at(n_classes) :] / np.maximum(self.fresh, 1.0)[:, None])
 
     def together(self, index: IntArray, n_classes: int) -> Sums:
         """All of these accounts as if they were one client."""

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.batch import FloatArray, IntArray
-from detectors.extraction.baseline import FOLDS, Honest, scatter
+from detectors.extraction.baseline import FOLDS, scatter
 from detectors.extraction.heads import UNEVEN_DRIFT, Spread
+from detectors.extraction.honest import Honest
 
 SIZES = (6, 12, 24, 48)
 """Members of the groups that are tried."""

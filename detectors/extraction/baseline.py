@@ -16,14 +16,15 @@ from numpy.typing import NDArray
 
 from detectors.batch import FloatArray
 from detectors.clients.betabinomial import Rate, beta_binomial_log_pmf
-from detectors.extraction.excuse import LEAST_EXCESS, Excuse
-from detectors.extraction.heads import Spread, t_squared, towards
+from detectors.extraction.channels import EDGES, FOURIER
+from detectors.extraction.heads import Spread, t_squared
 from detectors.extraction.history import MIN_PAST, History, known_from_arrays, known_to_arrays
-from detectors.extraction.tails import UNKNOWN, Tail
+from detectors.extraction.honest import MIN_QUERIES, Honest, Newcomers
+from detectors.extraction.tails import Largest, Tail, Tails
+from detectors.extraction.wagers import Excuse, Won
 from detectors.keys import client_key
 
 SIZES = (12, 25, 50, 100, 200, 400, 800)
-MIN_QUERIES = 10
 ENOUGH_CLIENTS = 8
 FOLDS = 5
 _FLOOR = 1e-3
@@ -36,42 +37,20 @@ them counts for its directions only, or a few would hide all that lies along the
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Honest:
-    """One honest client of the reference, in time order.
-
-    Attributes:
-        phi: (m, d) channel rows of its fresh queries. rare: (m, 2) whether each is rarer than 1 in 100, and 1 in 20.
-        near: (c, 2) whether each query compared with recent ones is a near repeat, narrowly and widely.
-    """
-
-    client: str
-    phi: FloatArray
-    rare: NDArray[np.bool_]
-    near: NDArray[np.bool_]
-
-    @property
-    def fresh(self) -> int:
-        return len(self.phi)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Baseline:
-    """Spread of mean rows (H1), strange rates at 1 in 100 and 1 in 20 (H2), near-repeat rates (H3), class mix.
+    """Spread of mean rows (H1), what bets win (H2, H9), near-repeat rates (H3), class mix.
 
     Attributes:
-        made_up: (sorts, d) where each sort of made-up query lies along the axes of the spread (for H2).
-        strange: usual shares of queries rarer than 1 in 100, and than 1 in 20.
-        excuse: strange rates that the bulk of a client's queries explains.
-        tails: what turns distance, excess of strange queries, near-repeat rate and resemblance to made-up queries into
-            p-values.
+        strange: usual share of queries rarer than 1 in 100.
+        excuse: what bets win that who the client is explains.
+        tails: what turns statistics into p-values.
     """
 
     spread: Spread
-    made_up: FloatArray
-    strange: tuple[float, float]
+    strange: float
     excuse: Excuse
     near: tuple[Rate, Rate]
-    tails: tuple[Tail, Tail, Tail, Tail]
+    tails: Tails
     classes: FloatArray
     n_clients: int
     known: Mapping[str, History]
@@ -86,46 +65,39 @@ class Baseline:
     def fit(
         cls,
         clients: Sequence[Honest],
-        changed: Sequence[Honest],
-        narrow: Sequence[Honest],
-        made_up: FloatArray,
+        newcomers: Newcomers,
         bulk: int,
         classes: FloatArray,
         seed: int,
     ) -> Self:
         """Learn from the clients of a reference; those with few fresh queries add to S_within alone.
 
-        ``changed`` are some of the same clients as a made-up device would show them, ``narrow`` made-up clients that
-        ask about little, ``made_up`` (sorts, d) the mean rows of made-up queries; ``bulk`` is the column of ``Excuse``.
+        ``bulk`` is the column of ``Excuse``.
         """
         within, overall = _within([c.phi for c in clients])
         axes = _whitening(within)
         able = [c for c in clients if c.fresh >= MIN_QUERIES]
         few = len(able)
         plain = {c.client: (c.phi - overall) @ axes for c in able}
-        moved = {c.client: (c.phi - overall) @ axes for c in changed if c.client in plain}
+        moved = {c.client: (c.phi - overall) @ axes for c in newcomers.changed if c.client in plain}
         shifts = {name: rows.mean(axis=0) - plain[name][: len(rows)].mean(axis=0) for name, rows in moved.items()}
         centre, between = scatter(list(plain.values()), list(shifts.values()))
-        strange = _usual([c.rare for c in able])
+        strange = max(0.005, float(np.mean([c.strange.mean() for c in able]))) if able else 0.01
         near = (_rate([c.near[:, 0] for c in able], 0.01, 100.0), _rate([c.near[:, 1] for c in able], 0.05, 100.0))
-        sorts = (made_up - overall) @ axes
-        unshown = moved | {c.client: (c.phi - overall) @ axes for c in narrow if c.fresh >= MIN_QUERIES}
-        sizes, medians, odd, alike = _distances(plain, unshown, shifts, sorts, np.random.default_rng(seed))
-        new = [*changed, *narrow]
-        excuse = Excuse.fit(bulk, [(c.phi, c.rare) for c in new])
-        tails = (
-            odd,
-            Tail.fit([_strangest(c, strange, excuse) for c in able], [_strangest(c, strange, excuse) for c in new]),
-            Tail.fit([_nearest(c.near, near) for c in able], [_nearest(c.near, near) for c in new if len(c.near)]),
-            alike,
-        )
+        others = [c for c in (*newcomers.narrow, *newcomers.unrounded) if c.fresh >= MIN_QUERIES]
+        unshown = moved | {c.client: (c.phi - overall) @ axes for c in others}
+        sizes, medians, far, far_unshown = _distances(plain, unshown, shifts, np.random.default_rng(seed))
+        sorts = (able, newcomers.changed, newcomers.narrow)
+        excuse = Excuse.fit(bulk, *([(c.phi, c.won) for c in clients_of_sort] for clients_of_sort in sorts))
+        seen = [_seen(c, far.get(c.client, 0.0), near, excuse).shown for c in able]
+        imagined = [_seen(c, far_unshown.get(c.client, 0.0), near, excuse).unshown for c in newcomers.everybody]
+        tails = Tails.fit(seen, imagined) if few >= ENOUGH_CLIENTS else Tails.unknown()
         return cls(
             Spread(overall + np.linalg.solve(axes.T, centre), axes @ between[0], between[1], sizes, medians),
-            (sorts - centre) @ between[0],
             strange,
             excuse,
             near,
-            tails if few >= ENOUGH_CLIENTS else (UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN),
+            tails,
             classes / max(1.0, float(classes.sum())),
             few,
             {client_key(c.client): _history(c) for c in clients if c.fresh >= MIN_PAST},
@@ -133,8 +105,7 @@ class Baseline:
 
     def of_shown(self) -> Self:
         """What is known of somebody who cannot be a newcomer, as a model as a whole cannot."""
-        a, b, c, d = (tail.of_shown() for tail in self.tails)
-        return replace(self, tails=(a, b, c, d))
+        return replace(self, tails=Tails(*(tail.of_shown() for tail in self.tails)))
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
         s = self.spread
@@ -144,10 +115,9 @@ class Baseline:
             "between": s.between,
             "sizes": s.sizes,
             "medians": s.medians,
-            "made_up": self.made_up,
             **self.excuse.to_arrays(),
             "tails": np.array([tail.to_row() for tail in self.tails]),
-            "strange": np.array(self.strange),
+            "strange": np.array([self.strange]),
             "rates": np.array([(r.mean, r.concentration) for r in self.near]),
             "classes": self.classes,
             "n_clients": np.array([self.n_clients]),
@@ -158,15 +128,13 @@ class Baseline:
     def load(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
         spread = Spread(*(arrays[name] for name in ("centre", "axes", "between", "sizes", "medians")))
         narrow, wide = (Rate(float(m), float(k)) for m, k in arrays["rates"])
-        v, x, y, z = (Tail.of_row(row) for row in arrays["tails"])
         known = known_from_arrays(arrays)
         return cls(
             spread,
-            arrays["made_up"],
-            (float(arrays["strange"][0]), float(arrays["strange"][1])),
+            float(arrays["strange"][0]),
             Excuse.load(arrays),
             (narrow, wide),
-            (v, x, y, z),
+            Tails(*(Tail.of_row(row) for row in arrays["tails"])),
             arrays["classes"],
             int(arrays["n_clients"][0]),
             known,
@@ -174,9 +142,9 @@ class Baseline:
 
 
 def _history(client: Honest) -> History:
-    strange, near = client.rare.sum(axis=0).tolist(), client.near.sum(axis=0).tolist()
-    mean = client.phi.mean(axis=0)
-    return History(client.fresh, (strange[0], strange[1]), len(client.near), (near[0], near[1]), mean)
+    near = client.near.sum(axis=0).tolist()
+    won = client.won.sum(axis=0)
+    return History(client.fresh, won, len(client.near), (near[0], near[1]), client.phi.mean(axis=0))
 
 
 def scatter(
@@ -239,18 +207,28 @@ def _nearest(hits: NDArray[np.bool_], rates: tuple[Rate, Rate]) -> float:
     return max([0.0, *(-rate.log_p(float(h[i]), n) for n, h in looks for i, rate in enumerate(rates))])
 
 
-def _usual(rare: Sequence[NDArray[np.bool_]]) -> tuple[float, float]:
-    """Shares of strange queries over clients, each counted once; at least half of what they are by definition."""
-    narrow, wide = np.mean([hits.mean(axis=0) for hits in rare], axis=0).tolist() if rare else (0.01, 0.05)
-    return max(narrow, 0.005), max(wide, 0.025)
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The largest statistics of a client over its looks."""
+
+    distance: float
+    repeats: float
+    won: Won
+
+    @property
+    def shown(self) -> Largest:
+        return Largest(self.distance, self.won.asked, self.repeats, self.won.hard, self.won.sure)
+
+    @property
+    def unshown(self) -> Largest:
+        return Largest(self.distance, self.won.asked_left, self.repeats, self.won.hard_left, self.won.sure_left)
 
 
-def _strangest(client: Honest, usual: tuple[float, float], excuse: Excuse) -> float:
-    """A client's largest excess of strange queries over its looks."""
-    worst = LEAST_EXCESS
-    for (n, hits), (_, rows) in zip(_parts(client.rare), _parts(client.phi), strict=True):
-        worst = max(worst, excuse.excess(hits.sum(axis=0).tolist(), n, rows.mean(axis=0), usual))
-    return worst
+def _seen(client: Honest, distance: float, near: tuple[Rate, Rate], excuse: Excuse) -> _Seen:
+    worst = Won.nothing()
+    for (n, won), (_, rows) in zip(_parts(client.won), _parts(client.phi), strict=True):
+        worst = worst.larger(excuse.excess(won.sum(axis=0), n, rows.mean(axis=0)))
+    return _Seen(distance, _nearest(client.near, near) if len(client.near) else float("nan"), worst)
 
 
 def _within(rows: Sequence[FloatArray]) -> tuple[FloatArray, FloatArray]:
@@ -265,8 +243,13 @@ def _within(rows: Sequence[FloatArray]) -> tuple[FloatArray, FloatArray]:
 
 
 def _whitening(within: FloatArray) -> FloatArray:
-    """(d, d) such that rows @ it have the identity as scatter; nearly constant directions are held back by a ridge."""
-    scale = np.sqrt(np.maximum(np.diag(within), 1e-4))
+    """(d, d) such that rows @ it have the identity as scatter; nearly constant directions are held back by a ridge.
+
+    Whether a query is rarer than an edge varies by the edge alone, however seldom this reference shows it.
+    """
+    levels = (len(within) - 2 * FOURIER) // len(EDGES)
+    least = np.concatenate([np.tile(0.5 * EDGES * (1.0 - EDGES), levels), np.full(2 * FOURIER, 1e-4)])
+    scale = np.sqrt(np.maximum(np.diag(within), least))
     values, axes = np.linalg.eigh(within / np.outer(scale, scale) + 0.02 * np.eye(len(within)))
     return np.asarray(((axes / np.sqrt(np.maximum(values, 1e-6))).T / scale).T)
 
@@ -275,24 +258,22 @@ def _distances(
     plain: Mapping[str, FloatArray],
     unshown: Mapping[str, FloatArray],
     shifts: Mapping[str, FloatArray],
-    sorts: FloatArray,
     rng: np.random.Generator,
-) -> tuple[FloatArray, FloatArray, Tail, Tail]:
-    """Sizes, median T² by size, tails of T² over it and of resemblance; each client by the scatter of the others.
+) -> tuple[FloatArray, FloatArray, dict[str, float], dict[str, float]]:
+    """Sizes, median T² by size, and the largest T² over it by name; each client by the scatter of the others.
 
     ``plain`` are the rows of honest clients, ``unshown`` those of made-up ones: some of the same behind a new device,
     and some that are not there.
     """
     k = len(plain)
     d = next(iter(plain.values())).shape[1] if plain else 1
-    nothing = np.array([1.0, 1e6]), np.full(2, float(d)), UNKNOWN, UNKNOWN
+    nothing = np.array([1.0, 1e6]), np.full(2, float(d)), dict[str, float](), dict[str, float]()
     if k < ENOUGH_CLIENTS:
         return nothing
     folds = min(FOLDS, k)
     fold = dict(zip(plain, (rng.permutation(k) % folds).tolist(), strict=True))
     fold = dict(zip(unshown, (np.arange(len(unshown)) % folds).tolist(), strict=True)) | fold
     looks: dict[tuple[str, bool], list[tuple[int, float]]] = {}
-    alike: tuple[list[float], list[float]] = ([], [])
     for f in range(folds):
         others = [rows for name, rows in plain.items() if fold[name] != f]
         centre, (axes, between) = scatter(others, [shift for name, shift in shifts.items() if fold[name] != f])
@@ -300,8 +281,6 @@ def _distances(
             for name in (name for name in clients if fold[name] == f):
                 means = [(n, (part.mean(axis=0) - centre) @ axes) for n, part in _parts(clients[name])]
                 looks[name, made_up] = [(n, t_squared(y, between, n)) for n, y in means]
-                way = (sorts - centre) @ axes
-                alike[made_up].append(max((towards(way, y, between + 1.0 / n) for n, y in means), default=0.0))
     table = [
         (n, [t for (_, made_up), found in looks.items() if not made_up for m, t in found if m == n]) for n in SIZES
     ]
@@ -309,11 +288,11 @@ def _distances(
     if not known:
         return nothing
     sizes, medians = np.array([n for n, _ in known], dtype=np.float64), np.array([m for _, m in known])
-    largest: tuple[list[float], list[float]] = ([], [])
-    for (_, made_up), found in looks.items():
+    largest: tuple[dict[str, float], dict[str, float]] = ({}, {})
+    for (name, made_up), found in looks.items():
         ratios = [t / float(np.interp(np.log(n), np.log(sizes), medians)) for n, t in found]
-        largest[made_up].append(max(ratios, default=0.0))
-    return sizes, medians, Tail.fit(*largest), Tail.fit(*alike)
+        largest[made_up][name] = max(ratios, default=0.0)
+    return sizes, medians, *largest
 
 
 def _parts(rows: NDArray[Any]) -> list[tuple[int, NDArray[Any]]]:

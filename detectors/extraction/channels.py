@@ -20,19 +20,20 @@ from detectors.clients.labels import positions, predicted
 from detectors.clients.likeness import Likeness
 from detectors.clients.space import SCORES, Space, View
 from detectors.clients.vectors import VectorMap
+from detectors.extraction.wagers import growth
 
 EDGES = np.array([0.002, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9])
-STRANGE = (0.05, 0.01, 0.002)
-"""Levels at which a query counts as strange: rarer than this share of ordinary queries of its class."""
+STRANGE = 0.01
+"""A query is called strange where it is rarer than this share of ordinary queries of its class."""
 FOURIER = 16
-LIKENESS = "likeness"
+LIKENESS, MARGIN, VALUES = "likeness", "margin", "values"
 CHUNK = 512
 """Rows worked on at a time, so that wide vectors stay in cache."""
 _GRID = np.concatenate([np.linspace(0.98, 0.1, 45), np.geomspace(0.09, 0.001, 40)])
 
 
 Sight = tuple[FloatArray, NDArray[np.bool_], FloatArray]
-"""What a view reads: (n, p) vectors, (n,) whether it was there, (n,) summed surprise of its categories in nats."""
+"""What a view reads: (n, p) vectors, (n,) whether it was there, (n,) summed surprise of its values in nats."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,8 +46,9 @@ class Channels:
         names: names of the conformal channels.
         likeness: how much a query looks made up, by the last view.
         loc, scale: (C + 1, channels) by which raw scores of a class are made comparable.
-        table: (channels + 2, grid) quantiles of the comparable scores, then of the strangest structural channel, last
-            of both that and likeness; the last two such that queries through new devices do not exceed them either.
+        table: (channels + 3, grid) quantiles of the comparable scores, then of minus the last of them, then of the
+            strangest structural channel, last of both that and likeness; the last two such that queries through new
+            devices do not exceed them either.
         frequencies, phases: of the Fourier features; fourier_means (C + 1, 2 FOURIER) their ordinary class means.
     """
 
@@ -87,6 +89,7 @@ class Channels:
             np.concatenate([part.present for part in parts]),
             np.concatenate([part.phi for part in parts]),
             np.concatenate([part.strangeness for part in parts]),
+            np.concatenate([part.won for part in parts]),
             np.concatenate([part.white for part in parts]),
         )
 
@@ -105,11 +108,13 @@ class Channels:
             if view is self.views[-1]:
                 made_up = np.where(seen, self.likeness.scores(white, left), np.nan)
         surprise = np.sum([nats for _, _, nats in read], axis=0)
-        rarity = self.rarity(assemble(columns, made_up, surprise, hardness, self.names), label)
+        raw = assemble(columns, made_up, surprise, hardness, self.names)
+        rarity = self.rarity(raw, label)
         phi = np.concatenate([self.levels(rarity), self.fourier(first) - self.fourier_means[label]], axis=1)
         present = read[0][1]
         phi[~present] = 0.0
-        return Rows(label, present, phi, self.strangeness(rarity), white)
+        strangeness = self.strangeness(rarity)
+        return Rows(label, present, phi, strangeness, self.won(rarity, strangeness, self.sureness(raw, label)), white)
 
     def rarity(self, raw: FloatArray, label: IntArray) -> FloatArray:
         """(n, channels) -ln of the conformal p-value, extended linearly beyond the table; NaN where not logged."""
@@ -118,6 +123,18 @@ class Channels:
         for j in range(scores.shape[1]):
             out[:, j] = surprisal(scores[:, j], self.table[j])
         return out
+
+    def sureness(self, raw: FloatArray, label: IntArray) -> FloatArray:
+        """(n,) -ln of the share of ordinary answers of the class that are as sure; NaN where scores are not logged."""
+        if self.names[-1] != MARGIN:
+            return np.full(len(raw), np.nan)
+        return surprisal((self.loc[label, -1] - raw[:, -1]) / self.scale[label, -1], self.table[-3])
+
+    def won(self, rarity: FloatArray, strangeness: FloatArray, sureness: FloatArray) -> FloatArray:
+        """(n, 4) growth of each of ``WAGERS``, rounded to 1/1024 as Fourier features are."""
+        hard = rarity[:, -1] if self.names[-1] == MARGIN else np.full(len(rarity), np.nan)
+        nats = np.stack([rarity[:, self.names.index(LIKENESS)], strangeness, hard, sureness], axis=1)
+        return np.rint(1024.0 * growth(nats)) / 1024.0
 
     def strangeness(self, rarity: FloatArray) -> FloatArray:
         """(n,) -ln p of the strangest structural channel and likeness together; NaN if none was logged.
@@ -170,18 +187,20 @@ class Channels:
 class Rows:
     """(n,) class positions, (n,) whether the query could be seen, (n, d) channel rows, (n,) strangeness (-ln p).
 
-    ``white`` (n, q) are the whitened components of the first view.
+    ``won`` (n, 4) is what bets on the query win, ``white`` (n, q) are the whitened components of the first view.
     """
 
     label: IntArray
     present: NDArray[np.bool_]
     phi: FloatArray
     strangeness: FloatArray
+    won: FloatArray
     white: FloatArray
 
     def take(self, index: IntArray) -> Rows:
         """The rows at these positions."""
-        return Rows(*(getattr(self, name)[index] for name in ("label", "present", "phi", "strangeness", "white")))
+        names = ("label", "present", "phi", "strangeness", "won", "white")
+        return Rows(*(getattr(self, name)[index] for name in names))
 
 
 def margin(batch: EventBatch) -> FloatArray | None:
@@ -193,20 +212,25 @@ def margin(batch: EventBatch) -> FloatArray | None:
         shifted = batch.logits - np.nanmax(np.nan_to_num(batch.logits, nan=-1e300), axis=1, keepdims=True)
         values = np.exp(shifted)
         values = values / np.maximum(np.nansum(values, axis=1, keepdims=True), 1e-300)
-    if values.shape[1] == 1:
-        return np.asarray(-np.abs(2.0 * values[:, 0] - 1.0))
-    top = np.sort(np.nan_to_num(values, nan=-1.0), axis=1)
+    return hardness_of(values)
+
+
+def hardness_of(probabilities: FloatArray) -> FloatArray:
+    """(n,) hardness of (n, C) probabilities; NaN for a row without any."""
+    if probabilities.shape[1] == 1:
+        return np.asarray(-np.abs(2.0 * probabilities[:, 0] - 1.0))
+    top = np.sort(np.nan_to_num(probabilities, nan=-1.0), axis=1)
     gap: FloatArray = np.log1p(-np.clip(top[:, -1] - top[:, -2], 0.0, 1.0) + 1e-6)
-    return np.where(np.isnan(values).all(axis=1), np.nan, gap)
+    return np.where(np.isnan(probabilities).all(axis=1), np.nan, gap)
 
 
 def channel_names(views: Sequence[VectorMap], has_margin: bool) -> tuple[str, ...]:
     """Names of the conformal channels, in the order of ``assemble``."""
     names = [f"{view.view}.{score}" for view in views for score in SCORES]
-    if any(view.categorical for view in views):
-        names.append("categories")
+    if any(view.surprises for view in views):
+        names.append(VALUES)
     names.append(LIKENESS)
-    return tuple(names + (["margin"] if has_margin else []))
+    return tuple(names + ([MARGIN] if has_margin else []))
 
 
 def assemble(
@@ -218,17 +242,17 @@ def assemble(
 ) -> FloatArray:
     """(n, channels) raw scores in the order of ``names``."""
     parts = list(columns)
-    if "categories" in names:
+    if VALUES in names:
         parts.append(surprise[:, None])
     parts.append(made_up[:, None])
-    if "margin" in names:
+    if MARGIN in names:
         parts.append((np.full(len(surprise), np.nan) if hardness is None else hardness)[:, None])
     return np.concatenate(parts, axis=1)
 
 
 def strangest(rarity: FloatArray, names: tuple[str, ...]) -> FloatArray:
     """(n,) rarity of the strangest structural channel; NaN where none was logged."""
-    values = rarity[:, [j for j, name in enumerate(names) if name not in (LIKENESS, "margin")]]
+    values = rarity[:, [j for j, name in enumerate(names) if name not in (LIKENESS, MARGIN)]]
     return np.where(np.isnan(values).all(axis=1), np.nan, np.nanmax(np.nan_to_num(values, nan=-1.0), axis=1))
 
 

@@ -2,8 +2,9 @@
 
 Three sorts of groups: clients that share the value of a declared key (pools), accounts that deviate in one and the
 same direction (groups), and all accounts younger than a week (the cohort). Each is one incident with its members.
-The two-step rule holds here as well: a group is called thieves only when its strange or nearly repeated queries
-agree, and when it is less than half of the accounts, since a direction that most go is a drift of the model.
+The two-step rule holds here as well: a group is called thieves only when its strange or nearly repeated queries agree
+(those of accounts that were chosen for going the same way count for less, as the oddest of a crowd would), and when it
+is less than half of the accounts, since a direction that most go is a drift of the model.
 """
 
 from __future__ import annotations
@@ -102,7 +103,8 @@ class Collusion:
         for one in finds:
             if -one.log_p < self.limits.group:
                 continue
-            finding, baseline = self._together(accounts, one.members, STRANGERS)
+            part = 1.0 / float(np.sqrt(len(one.members)))
+            finding, baseline = self._together(accounts, one.members, STRANGERS, part)
             agreed = min(finding.log_p[1:]) <= AGREEMENT and finding.effect >= MIN_EFFECT
             minor = 2 * len(one.members) < int((accounts.fresh >= LEAST_QUERIES).sum())
             status = 2 if agreed and minor else 1
@@ -126,7 +128,7 @@ class Collusion:
         young = np.flatnonzero(usable & ~known & (accounts.first_at > scene.end - NEW_FOR_S))
         if len(young) < LEAST_NEWCOMERS or 2 * len(young) > usable.sum():
             return None
-        finding, baseline = self._together(accounts, young, USUAL_RETENTION)
+        finding, baseline = self._together(accounts, young, USUAL_RETENTION, 1.0)
         if max(finding.stolen, finding.odd) < self.limits.group:
             return None
         status = 2 if finding.stolen >= self.limits.group and finding.effect >= MIN_EFFECT else 1
@@ -138,13 +140,13 @@ class Collusion:
             gathering, finding, evidence, self.limits.group, self.channels, baseline, [], _strange(accounts, young)
         )
 
-    def _together(self, accounts: Accounts, members: IntArray, kept: float) -> tuple[Finding, Baseline]:
-        """The members as one client beside all other accounts."""
+    def _together(self, accounts: Accounts, members: IntArray, kept: float, part: float) -> tuple[Finding, Baseline]:
+        """The members as one client beside all other accounts; of what bets on them won, only this part counts."""
         n_classes = len(self.channels.labels) + 1
         others = np.setdiff1d(np.flatnonzero(accounts.fresh > 0), members)
         company = Company(np.empty((0, accounts.sums.shape[1])), n_classes, accounts.together(others, n_classes))
         baseline = pooled(self.baseline, worth(accounts.fresh[members], kept))
-        return examine(accounts.together(members, n_classes), baseline, company), baseline
+        return examine(accounts.together(members, n_classes).discounted(part), baseline, company), baseline
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -199,7 +201,7 @@ def _strange(accounts: Accounts, members: IntArray) -> list[dict[str, object]]:
     """JSON-ready queries of each member of late, those with most strange ones first."""
     rows = [Sums(accounts.sums[i], 1) for i in members.tolist()]
     listed = [
-        {"client": accounts.names[i], "n": round(s.count("events")), "n_strange": round(s.count("strange_01"))}
+        {"client": accounts.names[i], "n": round(s.count("events")), "n_strange": round(s.count("strange"))}
         for i, s in zip(members.tolist(), rows, strict=True)
     ]
     return sorted(listed, key=lambda item: (-int(str(item["n_strange"])), str(item["client"])))[:50]

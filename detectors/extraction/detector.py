@@ -35,7 +35,7 @@ from detectors.extraction.learning import learn
 from detectors.extraction.looks import Bench, Look, look
 from detectors.extraction.peers import Peers, capped
 from detectors.extraction.pools import link_name, links_of
-from detectors.extraction.recalibration import OPEN_FOR_S, Recent
+from detectors.extraction.recalibration import HEADS, OPEN_FOR_S, Recent
 from detectors.extraction.standing import Shared, Tally, events_of, looks_per_week
 from detectors.extraction.study import EXPOSURE, Dossier, Study
 from detectors.extraction.telling import study_detail, summary_words
@@ -348,7 +348,7 @@ class ExtractionDetector:
             "alarms": recent.alarms,
             "alarms_per_client_day": recent.alarms / max(1.0, recent.client_days),
             "budget_per_client_day": self.budget_per_client_day,
-            "widened_by": dict(zip(("H1", "H2", "H3"), recent.factors(self.baseline.tails).tolist(), strict=True)),
+            "widened_by": dict(zip(HEADS, recent.factors(self.baseline.tails).tolist(), strict=True)),
             "frozen": recent.has_open or shared.groups.is_open(float(shared.accounts.looked_at), OPEN_FOR_S),
         }
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from detectors.clients.rings import LEVELS
 from detectors.clients.techniques import Family
-from detectors.extraction.channels import EDGES, LIKENESS, Channels, shares_by_edge
+from detectors.extraction.channels import EDGES, LIKENESS, VALUES, Channels, shares_by_edge
 from detectors.extraction.verdict import AGREEMENT, Finding
 
 STRANGE_EDGE = 0.01
@@ -41,7 +41,7 @@ def family(finding: Finding, channels: Channels) -> Family:
     if most < ODD:
         wide = min(finding.itself, finding.beside.coverage, finding.beside.exposure) < AGREEMENT
         return Family.NATURAL if wide else Family.UNCLEAR
-    if structure < 0.3 * most or odd.get("categories", 0.0) > 0.5 * most:
+    if structure < 0.3 * most or odd.get(VALUES, 0.0) > 0.5 * most:
         return Family.NATURAL
     return Family.RANDOM if made_up >= 0.5 * structure else Family.SYNTHETIC
 

@@ -20,10 +20,11 @@ from detectors.clients.rings import Code, RingCode, clients_of, fit_rings
 from detectors.clients.sample import MIN_ROWS, chosen
 from detectors.clients.space import MIN_CLASS_ROWS, Frame, Space, View, class_means, frame_of
 from detectors.clients.vectors import VectorMap, view_maps
-from detectors.extraction.baseline import Baseline, Honest
+from detectors.extraction.baseline import Baseline
 from detectors.extraction.channels import (
     FOURIER,
     LIKENESS,
+    MARGIN,
     Channels,
     Rows,
     assemble,
@@ -33,11 +34,12 @@ from detectors.extraction.channels import (
     quantile_table,
     strangest,
 )
-from detectors.extraction.excuse import EDGE
-from detectors.extraction.imagined import GEOMETRY_ROWS, Shown, changed, made_up, narrow, near_of, rare_of
+from detectors.extraction.honest import Honest
+from detectors.extraction.imagined import GEOMETRY_ROWS, Shown, is_strange, near_of, newcomers
 from detectors.extraction.layout import fresh
 from detectors.extraction.selfhistory import Itself
 from detectors.extraction.study import Study
+from detectors.extraction.wagers import EDGE
 from detectors.schema import Schema
 
 ROWS_PER_AXIS = 10
@@ -60,9 +62,9 @@ def fit(
     channels, rows = fit_channels(kept, maps, rng)
     code, codes = fit_rings(kept, maps[-1], rows.label, channels.labels, seed)
     clients, classes = honest(kept, rows, codes, len(channels.labels))
-    shown = Shown(kept, channels.read(kept), rows, codes, channels)
-    moved, asks_little, decoys_at = changed(shown, seed), narrow(shown, code, seed), made_up(shown, seed)
-    baseline = Baseline.fit(clients, moved, asks_little, decoys_at, channels.column(LIKENESS, EDGE), classes, seed)
+    shown = Shown.of(kept, rows, codes, channels, seed)
+    unshown = newcomers(shown, code, seed)
+    baseline = Baseline.fit(clients, unshown, channels.column(LIKENESS, EDGE), classes, seed)
     itself = Itself.fit(kept, rows, fresh(rows, codes), baseline.spread, len(channels.labels), seed)
     study = Study.fit(kept, rows, codes == Code.EXACT, channels, itself, rng)
     return channels, code, baseline, study, clients
@@ -144,12 +146,14 @@ def _calibrated(
     reach = np.where(np.arange(FOURIER) % 2, usual, usual / 2.0)
     frequencies = rng.standard_normal((white.shape[1], FOURIER)) / reach
     empty = np.zeros((len(labels) + 1, 2 * FOURIER))
-    channels = Channels(labels, views, names, likeness, loc, scale, np.vstack([table, table[:2]]), frequencies, empty)
+    sure = quantile_table(-scores[:, -1]) if names[-1] == MARGIN else table[0]
+    table = np.vstack([table, sure, table[:2]])
+    channels = Channels(labels, views, names, likeness, loc, scale, table, frequencies, empty)
     rarity = channels.rarity(raw, label)
     plain, moved = rarity[present], channels.rarity(behind, label)[present]
     worst = _larger(strangest(plain, names), strangest(moved, names))
     both = _larger(fisher(plain, names, worst), fisher(moved, names, worst))
-    channels = replace(channels, table=np.vstack([table, worst, both]))
+    channels = replace(channels, table=np.vstack([table[:-2], worst, both]))
     waves = channels.fourier(white)
     centred = np.empty_like(waves)
     for f in range(FOLDS):
@@ -159,7 +163,9 @@ def _calibrated(
     channels = replace(channels, fourier_means=class_means(waves[present], label[present], len(labels)))
     phi = np.concatenate([channels.levels(rarity), centred], axis=1)
     phi[~present] = 0.0
-    return channels, Rows(label, present, phi, channels.strangeness(rarity), white)
+    strangeness = channels.strangeness(rarity)
+    won = channels.won(rarity, strangeness, channels.sureness(raw, label))
+    return channels, Rows(label, present, phi, strangeness, won, white)
 
 
 def _larger(plain: FloatArray, behind: FloatArray) -> FloatArray:
@@ -238,5 +244,6 @@ def honest(batch: EventBatch, rows: Rows, codes: FloatArray, n_labels: int) -> t
     clients = []
     for client, index in clients_of(batch.client_id):
         own = index[new[index]]
-        clients.append(Honest(client, rows.phi[own], rare_of(rows.strangeness[own]), near_of(codes[index])))
+        strange = is_strange(rows.strangeness[own])
+        clients.append(Honest(client, rows.phi[own], rows.won[own], strange, near_of(codes[index])))
     return [c for c in clients if c.fresh], np.bincount(rows.label, minlength=n_labels + 1).astype(np.float64)

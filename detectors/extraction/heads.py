@@ -46,21 +46,6 @@ class Spread:
         residues, between = self._residues(mean, n, drift, own)
         return min(t_squared(y, between, n) for y in residues) / self.median(n)
 
-    def resemblance(
-        self,
-        made_up: FloatArray,
-        mean: FloatArray,
-        n: float,
-        drift: FloatArray | None = None,
-        own: History | None = None,
-    ) -> float:
-        """How far the mean row lies towards some sort of made-up query, in standard deviations of honest clients.
-
-        A matched filter for each row of ``made_up`` (sorts, d), along the axes; the largest counts.
-        """
-        residues, between = self._residues(mean, n, drift, own)
-        return min(towards(made_up, y, between + 1.0 / max(n, 1.0)) for y in residues)
-
     def _residues(
         self, mean: FloatArray, n: float, drift: FloatArray | None, own: History | None
     ) -> tuple[list[FloatArray], FloatArray]:
@@ -86,12 +71,6 @@ def along(y: FloatArray, way: FloatArray, variance: FloatArray) -> float:
     """How far along ``way`` (0 = not at all, 1 = all of it, at most 1.5) the point nearest to ``y`` lies."""
     length = float(np.sum(way * way / variance))
     return float(np.clip(np.sum(y * way / variance) / max(length, 1e-12), 0.0, 1.5))
-
-
-def towards(made_up: FloatArray, y: FloatArray, variance: FloatArray) -> float:
-    """The largest z of ``y`` along the rows of ``made_up``, by the filter that is best for independent coordinates."""
-    size = np.sqrt(np.sum(made_up * made_up / variance, axis=1))
-    return float(np.max((made_up @ (y / variance)) / np.maximum(size, 1e-12), initial=0.0))
 
 
 def t_squared(y: FloatArray, between: FloatArray, n: float) -> float:

@@ -14,21 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.batch import FloatArray
+from detectors.extraction.wagers import WAGERS
 
 MAX_KNOWN = 5_000
 MIN_PAST = 5
-_COUNTS = 6
+_COUNTS = 4 + len(WAGERS)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class History:
     """One client's fresh queries in the reference: counts, and the mean of their channel rows (d,).
 
-    ``strange``: queries rarer than 1 in 100 and 1 in 20; ``near``: near repeats, narrow and wide.
+    ``won`` (4,): what each of ``WAGERS`` won; ``near``: near repeats, narrow and wide.
     """
 
     fresh: float
-    strange: tuple[float, float]
+    won: FloatArray
     compared: float
     near: tuple[float, float]
     mean: FloatArray
@@ -39,7 +40,7 @@ def known_to_arrays(known: Mapping[str, History]) -> dict[str, NDArray[np.generi
     kept = sorted(known.items(), key=lambda item: (-item[1].fresh, item[0]))[:MAX_KNOWN]
     if not kept:
         return {}
-    counts = [(h.fresh, *h.strange, h.compared, *h.near) for _, h in kept]
+    counts = [(h.fresh, h.compared, *h.near, *h.won) for _, h in kept]
     return {
         "known": np.array([key for key, _ in kept], dtype=np.str_),
         "known_counts": np.array(counts, dtype=np.float64),
@@ -54,4 +55,4 @@ def known_from_arrays(arrays: Mapping[str, NDArray[Any]]) -> dict[str, History]:
     counts: Sequence[Sequence[float]] = arrays["known_counts"].reshape(-1, _COUNTS).tolist()
     means = arrays["known_means"].astype(np.float64)
     rows = zip(arrays["known"].tolist(), counts, means, strict=True)
-    return {str(key): History(c[0], (c[1], c[2]), c[3], (c[4], c[5]), mean) for key, c, mean in rows}
+    return {str(key): History(c[0], np.array(c[4:]), c[1], (c[2], c[3]), mean) for key, c, mean in rows}

@@ -1,39 +1,62 @@
-"""Imagined: what a reference does not show, as channel rows: honest clients behind a new device, honest clients of a
-narrower kind, and made-up queries.
+"""Imagined: honest clients that a reference does not show, as channel rows: behind a new device, of a narrower kind,
+or with digits that nobody else sends.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detectors.batch import EventBatch, FloatArray, IntArray
-from detectors.clients.decoys import Stock, decoys, disguised
+from detectors.clients.decoys import Stock, disguised
+from detectors.clients.grain import Grain
 from detectors.clients.rings import NEAREST_RECENT, ClientRings, Code, RingCode, clients_of
-from detectors.extraction.baseline import MIN_QUERIES, Honest
-from detectors.extraction.channels import Channels, Rows, Sight, margin
+from detectors.extraction.channels import STRANGE, Channels, Rows, Sight, margin
+from detectors.extraction.honest import MIN_QUERIES, Honest, Newcomers
+from detectors.extraction.imitation import Imitation
 from detectors.extraction.layout import fresh
 
 CHANGED_CLIENTS = 150
 NARROW_CLIENTS = 75
-MOST_CHANGED = 200
-DECOYS = 4_000
+MOST_CHANGED = 600
+UNROUNDED = 10
+"""One client in so many is imagined to send digits which nobody else sends."""
 GEOMETRY_ROWS = 8_000
 """Ordinary rows that are enough to know the shape of a view by."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shown:
-    """What a reference shows: its events, what the views read of them, their channel rows and their ring codes."""
+    """What a reference shows: its events, what the views read of them, their channel rows and their ring codes.
+
+    ``hardness`` (n,) is how hard answers were and ``imitation`` what the model would have answered to others; None
+    where that is not known.
+    """
 
     batch: EventBatch
     read: Sequence[Sight]
     rows: Rows
     codes: FloatArray
     channels: Channels
+    hardness: FloatArray | None
+    imitation: Imitation | None
+
+    @classmethod
+    def of(cls, batch: EventBatch, rows: Rows, codes: FloatArray, channels: Channels, seed: int) -> Self:
+        """Read the reference; imitates the model where its scores are logged."""
+        assert batch.client_id is not None
+        read, hardness, imitation = channels.read(batch), margin(batch), None
+        if hardness is not None:
+            half = np.zeros(len(batch), dtype=np.int64)
+            for i, (_, index) in enumerate(clients_of(batch.client_id)):
+                half[index] = i % 2
+            white, _ = channels.views[-1].space.whitened(read[-1][0])
+            imitation = Imitation.fit(white, rows.label, hardness, half, seed)
+        return cls(batch, read, rows, codes, channels, hardness, imitation)
 
     def stocks(self, rng: np.random.Generator) -> list[Stock]:
         """What to make rows of each view from."""
@@ -43,72 +66,128 @@ class Shown:
             for view, (vectors, _, _) in zip(self.channels.views, self.read, strict=True)
         ]
 
-    def behind_device(self, index: IntArray, stocks: Sequence[Stock], rng: np.random.Generator) -> Rows:
-        """The channel rows of these events as one device that nobody has yet would send them; the answers stay."""
-        moved = [
-            (_through(stock, vectors[index], rng), seen[index], nats[index])
-            for stock, (vectors, seen, nats) in zip(stocks, self.read, strict=True)
-        ]
-        return self.channels.rows_of(moved, margin(self.batch.take(index)), self.rows.label[index])
+    def sent(
+        self, index: IntArray, events: EventBatch, stocks: Sequence[Stock] | None, rng: np.random.Generator
+    ) -> Rows:
+        """The channel rows of ``events``, once (m,) ``index`` of the reference, behind a new device or as they are.
+
+        Predicted classes stay those of the reference; how hard the answers would be is imitated.
+        """
+        sights = self.channels.read(events)
+        if stocks is not None:
+            sights = [
+                (_through(stock, vectors, rng), seen, nats)
+                for stock, (vectors, seen, nats) in zip(stocks, sights, strict=True)
+            ]
+        return self.rows_of(index, sights)
+
+    def rows_of(self, index: IntArray, sights: Sequence[Sight]) -> Rows:
+        """The channel rows of events ``index`` if the views read this of them."""
+        hardness = None if self.hardness is None else self.hardness[index]
+        if hardness is not None and self.imitation is not None:
+            hardness = self.imitation.hardness(index, self.channels.views[-1].space.whitened(sights[-1][0])[0])
+        return self.channels.rows_of(sights, hardness, self.rows.label[index])
+
+
+def newcomers(shown: Shown, code: RingCode, seed: int) -> Newcomers:
+    """All sorts of them."""
+    return Newcomers(changed(shown, seed), narrow(shown, code, seed), unrounded(shown, seed))
 
 
 def changed(shown: Shown, seed: int) -> list[Honest]:
     """The reference's clients behind new devices."""
-    assert shown.batch.client_id is not None
     rng = np.random.default_rng(seed)
-    new, stocks = fresh(shown.rows, shown.codes), shown.stocks(rng)
-    able = [(client, index[new[index]][:MOST_CHANGED]) for client, index in clients_of(shown.batch.client_id)]
-    able = [(client, index) for client, index in able if len(index) >= MIN_QUERIES][:CHANGED_CLIENTS]
+    stocks = shown.stocks(rng)
+    return [
+        _honest(client, shown.sent(index, shown.batch.take(index), stocks, rng))
+        for client, index in _able(shown)[:CHANGED_CLIENTS]
+    ]
+
+
+def unrounded(shown: Shown, seed: int) -> list[Honest]:
+    """Some of the reference's clients if some of their numbers were never rounded; none where nothing has a grain."""
+    rng = np.random.default_rng([seed, 1])
+    grains = [view.map.grain for view in shown.channels.views]
+    if not any(grain.known for grain in grains):
+        return []
     out = []
-    for client, index in able:
-        found = shown.behind_device(index, stocks, rng)
-        out.append(Honest(client, found.phi, rare_of(found.strangeness), np.empty((0, 2), dtype=bool)))
+    for client, index in _able(shown)[::UNROUNDED]:
+        sights = [
+            (vectors[index], seen[index], nats[index] + _off_grain(grain, rng))
+            for (vectors, seen, nats), grain in zip(shown.read, grains, strict=True)
+        ]
+        out.append(_honest(f"unrounded {client}", shown.rows_of(index, sights)))
     return out
 
 
-def narrow(shown: Shown, code: RingCode, seed: int) -> list[Honest]:
-    """Clients that ask about little: of everybody's queries those nearest to one of them in some columns or all.
+def _able(shown: Shown) -> list[tuple[str, IntArray]]:
+    """The clients of a reference with queries enough, and where those are."""
+    assert shown.batch.client_id is not None
+    new = fresh(shown.rows, shown.codes)
+    found = [(client, index[new[index]][:MOST_CHANGED]) for client, index in clients_of(shown.batch.client_id)]
+    return [(client, index) for client, index in found if len(index) >= MIN_QUERIES]
 
-    Every other one is behind a new device, too.
+
+def _honest(client: str, rows: Rows) -> Honest:
+    return Honest(client, rows.phi, rows.won, is_strange(rows.strangeness), np.empty((0, 2), dtype=bool))
+
+
+def narrow(shown: Shown, code: RingCode, seed: int) -> list[Honest]:
+    """Clients that ask about little, as much as those of the reference do; every other one is behind a new device, too.
+
+    Of everybody's queries they send those nearest to one of them in some columns or all. Where columns are not of one
+    kind, half of them send any queries with the values of one in some columns, as an airline of one route does.
     """
     rng = np.random.default_rng(seed)
     vectors, seen, _ = shown.read[-1]
     able = np.flatnonzero(seen)[:: max(1, int(seen.sum()) // GEOMETRY_ROWS)]
+    sizes = [len(index) for _, index in _able(shown)] or [MIN_QUERIES]
     rings, stocks = ClientRings(code), shown.stocks(rng)
+    by_column = [view.map.view for view in shown.channels.views] == ["features"] and not stocks[-1].alike
     out = []
     for i in range(NARROW_CLIENTS):
-        client = f"narrow {i}"
-        some = np.flatnonzero(rng.random(vectors.shape[1]) < rng.uniform(0.3, 1.0))
-        gap = np.sum((vectors[np.ix_(able, some)] - vectors[rng.choice(able), some]) ** 2, axis=1)
-        n = min(int(rng.integers(MIN_QUERIES, MOST_CHANGED + 1)), len(able))
-        index = rng.permutation(able[np.argsort(gap, kind="stable")[:n]])
-        asked = replace(shown.batch.take(index), client_id=np.full(n, client, dtype=object))
+        n = min(int(rng.choice(sizes)), len(able))
+        fixed = by_column and i % 4 >= 2
+        index = rng.choice(able, n, replace=False) if fixed else _alike(vectors, able, n, rng)
+        asked = shown.batch.take(index)
+        asked = _of_one_kind(asked, rng) if fixed else asked
+        asked = replace(asked, client_id=np.full(n, f"narrow {i}", dtype=object))
         codes = rings.annotate(asked).annotations[NEAREST_RECENT]
-        new = fresh(shown.rows.take(index), codes)
-        found = shown.behind_device(index, stocks, rng) if i % 2 else shown.rows.take(index)
-        out.append(Honest(client, found.phi[new], rare_of(found.strangeness[new]), near_of(codes)))
+        found = shown.sent(index, asked, stocks if i % 2 else None, rng)
+        new = fresh(found, codes)
+        strange = is_strange(found.strangeness[new])
+        out.append(Honest(f"narrow {i}", found.phi[new], found.won[new], strange, near_of(codes)))
     return out
+
+
+def _of_one_kind(batch: EventBatch, rng: np.random.Generator) -> EventBatch:
+    """The events with the values of the first in some of the columns, most of them on average."""
+    same = rng.uniform(0.3, 1.0)
+    numeric = batch.numeric.copy()
+    some = rng.random(numeric.shape[1]) < same
+    numeric[:, some] = numeric[0, some]
+    mixed = {
+        name: np.full(len(batch), values[0], dtype=object) if rng.random() < same else values
+        for name, values in batch.mixed.items()
+    }
+    return replace(batch, numeric=numeric, mixed=mixed)
+
+
+def _alike(vectors: FloatArray, able: IntArray, n: int, rng: np.random.Generator) -> IntArray:
+    """N of ``able`` in any order, those nearest to one of them in some columns or all."""
+    some = np.flatnonzero(rng.random(vectors.shape[1]) < rng.uniform(0.3, 1.0))
+    gap = np.sum((vectors[np.ix_(able, some)] - vectors[rng.choice(able), some]) ** 2, axis=1)
+    return np.asarray(rng.permutation(able[np.argsort(gap, kind="stable")[:n]]))
+
+
+def _off_grain(grain: Grain, rng: np.random.Generator) -> float:
+    """Surprise of queries of which some numbers are never rounded."""
+    return float(grain.nats @ (rng.random(len(grain.nats)) < rng.uniform(0.2, 1.0)))
 
 
 def _through(stock: Stock, vectors: FloatArray, rng: np.random.Generator) -> FloatArray:
     """All these vectors as one made-up device would send them."""
     return stock.squashed(disguised(stock, stock.loosened(vectors), rng, len(vectors)))
-
-
-def made_up(shown: Shown, seed: int) -> FloatArray:
-    """(sorts, d) mean channel row of each sort of made-up query; its class is that of the nearest mean."""
-    rng = np.random.default_rng(seed)
-    by_view = [decoys(stock, DECOYS, rng) for stock in shown.stocks(rng)]
-    usual = shown.read[-1][2][shown.rows.present]
-    last = shown.channels.views[-1].space
-    means = []
-    for vectors in zip(*by_view, strict=True):
-        n = len(vectors[0])
-        label = last.nearest_class(last.whitened(vectors[-1])[0])
-        nats = rng.choice(usual, n)
-        found = shown.channels.rows_of([(v, np.ones(n, dtype=bool), nats) for v in vectors], None, label)
-        means.append(found.phi.mean(axis=0))
-    return np.array(means)
 
 
 def near_of(codes: FloatArray) -> NDArray[np.bool_]:
@@ -117,7 +196,6 @@ def near_of(codes: FloatArray) -> NDArray[np.bool_]:
     return np.stack([(compared == Code.NEAREST) | (compared == Code.NEAR), compared <= Code.CLOSE], axis=1)
 
 
-def rare_of(strangeness: FloatArray) -> NDArray[np.bool_]:
-    """(n, 2) whether each query is rarer than 1 in 100, and than 1 in 20."""
-    nats = np.nan_to_num(strangeness)[:, None]
-    return np.asarray(nats >= -np.log([0.01, 0.05]))
+def is_strange(strangeness: FloatArray) -> NDArray[np.bool_]:
+    """(n,) whether each query is rarer than 1 in 100."""
+    return np.asarray(np.nan_to_num(strangeness) >= -np.log(STRANGE))

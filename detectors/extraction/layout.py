@@ -1,8 +1,8 @@
 """Layout: where each sum sits in a client's int64 vector, and how a batch becomes such vectors.
 
-``[counts …, predicted classes …, channel row …]``: the counts are plain, the channel row is in fixed point and
-sums only over *fresh* queries. Repeats and near repeats of the same client are counted apart, so that an honest key
-that sends the same inputs all day does not look like a distribution of its own.
+``[counts …, predicted classes …, wagers …, channel row …]``: the counts are plain, wagers and the channel row are in
+fixed point and sum only over *fresh* queries. Repeats and near repeats of the same client are counted apart, so that an
+honest key that sends the same inputs all day does not look like a distribution of its own.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from detectors.batch import EventBatch, FloatArray, IntArray
 from detectors.clients.rings import NEAREST_RECENT, Code
 from detectors.extraction.channels import STRANGE, Rows
+from detectors.extraction.wagers import WAGERS
 from detectors.sketch import from_fixed, to_fixed
 
 COUNTS = (
@@ -25,10 +26,7 @@ COUNTS = (
     "close",
     "compared",
     "fresh",
-    "strange_05",
-    "strange_01",
-    "strange_002",
-    "near_strange",
+    "strange",
 )
 _AT = {name: i for i, name in enumerate(COUNTS)}
 
@@ -51,15 +49,31 @@ class Sums:
     @property
     def mean(self) -> FloatArray:
         """(d,) mean channel row of the fresh queries."""
-        return self.vector[len(COUNTS) + self.n_classes :] / max(1.0, self.count("fresh"))
+        return self.vector[row_at(self.n_classes) :] / max(1.0, self.count("fresh"))
+
+    @property
+    def won(self) -> FloatArray:
+        """(4,) nats that each of ``WAGERS`` won over the fresh queries."""
+        return self.vector[len(COUNTS) + self.n_classes : row_at(self.n_classes)]
+
+    def discounted(self, part: float) -> Sums:
+        """The same, but of what bets won only this part."""
+        vector = self.vector.copy()
+        vector[len(COUNTS) + self.n_classes : row_at(self.n_classes)] *= part
+        return Sums(vector, self.n_classes)
 
     def share(self, part: str, whole: str) -> float:
         return self.count(part) / max(1.0, self.count(whole))
 
 
+def row_at(n_classes: int) -> int:
+    """Where the channel row begins."""
+    return len(COUNTS) + n_classes + len(WAGERS)
+
+
 def width(n_labels: int, d: int) -> int:
     """Length of a client's vector."""
-    return len(COUNTS) + n_labels + 1 + d
+    return row_at(n_labels + 1) + d
 
 
 def unpack(vector: IntArray, n_labels: int) -> Sums:
@@ -80,7 +94,6 @@ def event_sums(rows: Rows, codes: FloatArray, n_labels: int) -> IntArray:
     out = np.zeros((n, width(n_labels, d)), dtype=np.int64)
     exact, near = codes == Code.EXACT, (codes == Code.NEAREST) | (codes == Code.NEAR)
     new = fresh(rows, codes)
-    rare = [np.nan_to_num(rows.strangeness, nan=-1.0) >= -np.log(level) for level in STRANGE]
     columns: dict[str, NDArray[np.bool_]] = {
         "events": np.ones(n, dtype=bool),
         "unseen": ~rows.present,
@@ -89,15 +102,12 @@ def event_sums(rows: Rows, codes: FloatArray, n_labels: int) -> IntArray:
         "close": codes == Code.CLOSE,
         "compared": ~np.isnan(codes) & ~exact,
         "fresh": new,
-        "strange_05": new & rare[0],
-        "strange_01": new & rare[1],
-        "strange_002": new & rare[2],
-        "near_strange": near & rare[1],
+        "strange": new & (np.nan_to_num(rows.strangeness, nan=-1.0) >= -np.log(STRANGE)),
     }
     for name, values in columns.items():
         out[:, _AT[name]] = values
     out[np.arange(n), len(COUNTS) + rows.label] = 1
-    out[:, len(COUNTS) + n_labels + 1 :] = to_fixed(rows.phi) * new[:, None]
+    out[:, len(COUNTS) + n_labels + 1 :] = to_fixed(np.concatenate([rows.won, rows.phi], axis=1)) * new[:, None]
     return out
 
 

@@ -13,7 +13,7 @@ from detectors.extraction.history import History
 from detectors.extraction.layout import unpack
 from detectors.extraction.peers import Company
 from detectors.extraction.selfhistory import Itself
-from detectors.extraction.verdict import MIN_EFFECT, Beside, Finding, examine
+from detectors.extraction.verdict import MIN_EFFECT, Beside, Finding, LogP, examine
 
 SINCE_FIRST, SINCE_LAST = "since first seen", "since the last look"
 
@@ -50,7 +50,7 @@ class Bench:
             self.beside,
         )
 
-    def plainly(self, finding: Finding, sums: IntArray, before: IntArray) -> tuple[float, float, float]:
+    def plainly(self, finding: Finding, sums: IntArray, before: IntArray) -> LogP:
         """The logs of the p-values of a finding by what the reference taught alone."""
         if self.baseline is self.plain:
             return finding.log_p
@@ -67,7 +67,7 @@ class Look:
     finding: Finding
     window: str
     level: int
-    log_p: tuple[float, float, float] | None = None
+    log_p: LogP | None = None
 
 
 def look(state: ClientState, bench: Bench, end: float) -> tuple[ClientState, Look | None]:

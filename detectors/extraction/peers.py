@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from detectors.batch import FloatArray, IntArray
 from detectors.clients.sums import client_number
 from detectors.extraction.heads import Spread
-from detectors.extraction.layout import COUNTS, Sums, unpack
+from detectors.extraction.layout import COUNTS, Sums, row_at, unpack
+from detectors.extraction.wagers import WAGERS
 
 MAX_PEERS = 128
 MEMORY = 40.0
@@ -123,6 +124,18 @@ class Company:
             found.append(float(rates[cut : len(rates) - cut].mean()))
         return max(found)
 
+    def won(self) -> FloatArray:
+        """(4,) nats a query that each of ``WAGERS`` won among the peers, as ``rate`` has it; 0 if unknown."""
+        at = slice(len(COUNTS) + self.n_classes, row_at(self.n_classes))
+        found = np.zeros(len(WAGERS))
+        if self.together is not None and self.together.count("fresh") >= ENOUGH_QUERIES:
+            found = np.maximum(found, self.together.won / self.together.count("fresh"))
+        if len(self.members) >= ENOUGH_FOR_RATES:
+            rates = np.sort(self.members[:, at] / np.maximum(self.members[:, [_FRESH]], 1.0), axis=0)
+            cut = len(rates) // 4
+            found = np.maximum(found, rates[cut : len(rates) - cut].mean(axis=0))
+        return found
+
     def drift(self, spread: Spread) -> FloatArray | None:
         """(d,) how far the peers have moved from the reference; None where too little is known of them."""
         if self.together is not None and self.together.count("fresh") >= ENOUGH_QUERIES:
@@ -149,8 +162,7 @@ class Company:
         return max(1.0, float(np.median(ratios)))
 
     def _means(self) -> FloatArray:
-        head = len(COUNTS) + self.n_classes
-        return np.asarray(self.members[:, head:] / np.maximum(self.members[:, [_FRESH]], 1.0))
+        return np.asarray(self.members[:, row_at(self.n_classes) :] / np.maximum(self.members[:, [_FRESH]], 1.0))
 
 
 def _rates(rows: FloatArray, parts: tuple[str, ...], whole: str) -> FloatArray:

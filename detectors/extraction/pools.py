@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from detectors.batch import EventBatch, IntArray
 from detectors.clients.betabinomial import Rate
 from detectors.extraction.accounts import pack_text, unpack_text
-from detectors.extraction.baseline import Baseline, Honest
+from detectors.extraction.baseline import Baseline
 from detectors.extraction.clients import ClientState
 from detectors.extraction.heads import Spread
+from detectors.extraction.honest import Honest
 from detectors.keys import client_key
 
 MAX_KEYS = 4
@@ -60,7 +61,7 @@ def retention(key: str, reference: EventBatch, clients: Sequence[Honest], baseli
             n = np.array([len(c.phi) for c in members], dtype=np.float64)
             mean = np.sum([c.phi.sum(axis=0) for c in members], axis=0) / n.sum()
             ratios.append(_pooled_spread(baseline.spread, worth(n, kept)).ratio(mean, float(n.sum())))
-        if float(np.quantile(ratios, 0.9)) <= baseline.tails[0].at(float(np.log(0.1))):
+        if float(np.quantile(ratios, 0.9)) <= baseline.tails.distance.at(float(np.log(0.1))):
             return kept
     return 1.0
 

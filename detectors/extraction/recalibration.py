@@ -1,7 +1,8 @@
 """Recalibration: honest clients of today widen the tail that the reference taught, and nobody does so alone.
 
 The latest p-values of up to 256 clients, one entry each, say how often ordinary clients look odd now. Where a tenth of
-them lies farther out than a tenth of honest clients should, statistics are scaled down until it does not. A client can
+them lies farther out than a tenth of honest clients should, statistics (of bets: their logarithms of p) are scaled
+down until it does not. A client can
 move that tenth by one rank, whatever it does and however slowly; clients under alarm have no entry, nothing is learned
 while an incident is open, and the scale never passes ``MOST``, beyond which the reference should be fitted again.
 It only widens: a calm week must not make the detector easier to alarm.
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from detectors.batch import FloatArray, IntArray
 from detectors.clients.sums import client_number
 from detectors.extraction.baseline import Baseline
-from detectors.extraction.tails import Tail
+from detectors.extraction.tails import Tails
 
 MAX_ENTRIES = 256
 LEAST_ENTRIES = 20
@@ -27,7 +28,7 @@ MOST = 1.6
 """Largest factor by which a statistic is scaled down."""
 MAX_OPEN = 64
 OPEN_FOR_S = 86_400.0
-HEADS = 3
+HEADS = ("H1", "H2", "H3", "H9")
 BODY = 0.1
 """Share of the oddest clients of today that is held beside what it should be."""
 
@@ -37,7 +38,7 @@ class Recent:
     """What clients without an alarm looked like at their last look, and what the alarms cost so far.
 
     Attributes:
-        keys, log_p, at: (k,), (k, 3), (k,) client, logs of its p-values by the reference's tail, event time.
+        keys, log_p, at: (k,), (k, 4), (k,) client, logs of its p-values by the reference's tail, event time.
         open_keys, open_at: (j,) clients under alarm and when they were last seen.
         client_days, alarms: client-days judged, and clients that came under alarm.
     """
@@ -53,11 +54,11 @@ class Recent:
     @classmethod
     def empty(cls) -> Self:
         none, floats = np.empty(0, dtype=np.int64), np.empty(0)
-        return cls(none, np.empty((0, HEADS)), floats, none, floats, 0.0, 0.0)
+        return cls(none, np.empty((0, len(HEADS))), floats, none, floats, 0.0, 0.0)
 
     @classmethod
     def load(cls, arrays: Mapping[str, NDArray[Any]] | None) -> Self:
-        if not arrays:
+        if not arrays or arrays["log_p"].shape[1:] != (len(HEADS),):
             return cls.empty()
         days, alarms = arrays["spent"].tolist()
         opened = (arrays["open_keys"], arrays["open_at"])
@@ -109,22 +110,19 @@ class Recent:
         kept = np.lexsort((keys, -times))[:MAX_ENTRIES]
         return replace(self, keys=keys[kept], log_p=log_p[kept], at=times[kept])
 
-    def factors(self, tails: Sequence[Tail]) -> FloatArray:
-        """(3,) by how much the statistic of each head is scaled down, in [1, ``MOST``]; ones for few clients."""
+    def factors(self, tails: Tails) -> FloatArray:
+        """(4,) by how much the statistic of each head is scaled down, in [1, ``MOST``]; ones for few clients."""
         k = len(self.keys)
         if k < LEAST_ENTRIES:
-            return np.ones(HEADS)
+            return np.ones(len(HEADS))
         tenth = np.sort(self.log_p, axis=0)[int(BODY * k)]
-        seen = np.array(
-            [tail.at(float(p)) / tail.at(float(np.log(BODY))) for tail, p in zip(tails, tenth, strict=False)]
-        )
+        distance, asked, repeats, answered = tenth.tolist()
+        body = float(np.log(BODY))
+        far, near = (tail.at(p) / tail.at(body) for tail, p in ((tails.distance, distance), (tails.repeats, repeats)))
+        seen = np.array([far, max(0.0, asked / body), near, max(0.0, answered / body)])
         return np.asarray(np.clip(seen ** (k / (k + float(LEAST_ENTRIES))), 1.0, MOST))
 
     def widened(self, baseline: Baseline) -> Baseline:
         """The baseline by which ordinary clients of today are ordinary; the same one where they are by the old."""
-        odd, rare, repeated = self.factors(baseline.tails).tolist()
-        if max(odd, rare, repeated) <= 1.0:
-            return baseline
-        factors = (odd, rare, repeated, rare)
-        first, second, third, fourth = (t.widened(f) for t, f in zip(baseline.tails, factors, strict=True))
-        return replace(baseline, tails=(first, second, third, fourth))
+        factors = self.factors(baseline.tails).tolist()
+        return baseline if max(factors) <= 1.0 else replace(baseline, tails=baseline.tails.widened(*factors))

@@ -22,6 +22,7 @@ from detectors.extraction.peers import Peers
 from detectors.extraction.recalibration import Recent
 from detectors.extraction.telling import Exposed
 from detectors.extraction.tempo import Tempo
+from detectors.extraction.verdict import LogP
 
 _UNSEEN = COUNTS.index("unseen")
 
@@ -74,7 +75,7 @@ class Tally:
     first_at: Mapping[str, float]
     under_alarm: frozenset[str]
     new_days: int
-    seen: Mapping[str, tuple[float, float, float]]
+    seen: Mapping[str, LogP]
     highest: float = 0.0
     looked: int = 0
 

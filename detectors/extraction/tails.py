@@ -27,6 +27,12 @@ FEWEST = 3
 SCALES = (0.2, 0.5)
 """Least and most scale of the tail in logarithms that any reference shows; of made-up clients ``MADE_UP_SCALES``."""
 MADE_UP_SCALES = (0.25, 1.0)
+FEW = 3.0
+"""Clients beyond the tail that are too few to show that it is thin: a sort of which there is one in thirty may be
+missing, and those of the head that looks in most directions, or at what bets win, are the farthest out.
+"""
+WON_SCALES = (0.3, 0.5)
+"""The same of what bets win: a bet that is worth it says no more than it would if honest clients were all alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +50,12 @@ class Curve:
     scale: float
 
     @classmethod
-    def fit(cls, largest: Sequence[float], share_beyond: float, scales: tuple[float, float]) -> Self:
+    def fit(cls, largest: Sequence[float] | FloatArray, share_beyond: float, scales: tuple[float, float]) -> Self:
         values = np.sort(np.maximum(largest, 1e-6))[::-1]
-        last = int(np.clip(np.ceil(share_beyond * len(values)), 2, max(2, len(values) // 2)))
-        beyond = float(values[last])
-        scale = float(np.mean(np.log(values[:last] / beyond))) * (1.0 + 1.0 / np.sqrt(last))
-        middle = min(float(np.median(values)), 0.99 * beyond)
+        last = _beyond(len(values), share_beyond)
+        middle = float(np.median(values))
+        beyond = max(float(values[last]), 1.01 * middle)
+        scale = float(np.mean(np.log(np.maximum(values[:last] / beyond, 1.0)))) * (1.0 + 1.0 / np.sqrt(last))
         share = (last + 1.0) / (len(values) + 1.0)
         return cls(middle, beyond, share, float(np.clip(scale, *scales)))
 
@@ -72,8 +78,17 @@ class Curve:
     def widened(self, factor: float) -> Curve:
         return Curve(self.middle * factor, self.beyond * factor, self.share, self.scale)
 
+    def softened(self, factor: float) -> Curve:
+        """The curve on which logs of p-values are that many times as small."""
+        return Curve(self.middle, self.beyond, self.share ** (1.0 / factor), self.scale * factor)
+
     def to_row(self) -> list[float]:
         return [self.middle, self.beyond, self.share, self.scale]
+
+
+def _beyond(n: int, share: float) -> int:
+    """How many of n clients the tail is learned from."""
+    return int(np.clip(np.ceil(share * n), 2, max(2, n // 2)))
 
 
 class Heard(NamedTuple):
@@ -122,11 +137,16 @@ class Tail:
     weight: float
 
     @classmethod
-    def fit(cls, largest: Sequence[float], made_up: Sequence[float] = ()) -> Tail:
+    def fit(
+        cls,
+        largest: Sequence[float] | FloatArray,
+        made_up: Sequence[float] | FloatArray = (),
+        scales: tuple[float, float] = SCALES,
+    ) -> Tail:
         """From the largest looks of honest clients, and of made-up ones."""
         if len(largest) < FEWEST:
             return UNKNOWN
-        shown = Curve.fit(largest, SHARE_BEYOND, SCALES)
+        shown = Curve.fit(largest, SHARE_BEYOND, scales)
         if len(made_up) < FEWEST:
             return cls(shown, shown, 0.0)
         unshown = Curve.fit(made_up, MADE_UP_BEYOND, MADE_UP_SCALES)
@@ -136,9 +156,9 @@ class Tail:
         """Natural log of the chance that an honest client's largest look is at least ``value``."""
         return self.heard(value).log_p
 
-    def heard(self, value: float) -> Heard:
-        """What is said of a client whose largest look is ``value``."""
-        return Heard(self.shown.log_p(value), self.unshown.log_p(value), self.weight)
+    def heard(self, value: float, unshown: float | None = None) -> Heard:
+        """What is said of a client whose largest look is ``value``; ``unshown`` where it is of a sort not shown."""
+        return Heard(self.shown.log_p(value), self.unshown.log_p(value if unshown is None else unshown), self.weight)
 
     def at(self, log_p: float) -> float:
         """The value with that log p-value, at most ln(1/2)."""
@@ -156,6 +176,10 @@ class Tail:
         """The tail of values that are ``factor`` times as large."""
         return Tail(self.shown.widened(factor), self.unshown.widened(factor), self.weight)
 
+    def softened(self, factor: float) -> Tail:
+        """The tail of bets whose winnings say ``factor`` times less than they do."""
+        return Tail(self.shown.softened(factor), self.unshown.softened(factor), self.weight)
+
     def to_row(self) -> FloatArray:
         return np.array([*self.shown.to_row(), *self.unshown.to_row(), self.weight])
 
@@ -168,3 +192,51 @@ class Tail:
 _UNKNOWN = Curve(1.0, 3.0, 0.1, SCALES[1])
 UNKNOWN = Tail(_UNKNOWN, _UNKNOWN, 0.0)
 """What is thought of honest clients where too few are known."""
+
+
+class Largest(NamedTuple):
+    """The largest statistics of one client over its looks, for ``Tails``: as a client of a sort that is shown has them,
+    or as one of another has; NaN: not known.
+    """
+
+    distance: float
+    asked: float
+    repeats: float
+    hard: float
+    sure: float
+
+
+class Tails(NamedTuple):
+    """The tails of distance from peers (H1), what bets on queries win (H2), near repeats (H3), what bets on hard and on
+    sure answers win (H9).
+    """
+
+    distance: Tail
+    asked: Tail
+    repeats: Tail
+    hard: Tail
+    sure: Tail
+
+    @classmethod
+    def fit(cls, honest: Sequence[Largest], made_up: Sequence[Largest]) -> Tails:
+        """From honest clients and made-up ones."""
+        known, others = (np.array(all_).reshape(-1, len(Largest._fields)) for all_ in (honest, made_up))
+        sure = float(np.clip(WON_SCALES[1] * np.sqrt(FEW / _beyond(len(known), SHARE_BEYOND)), *WON_SCALES))
+        careful = (sure, WON_SCALES[1])
+        scales = (careful, careful, SCALES, WON_SCALES, WON_SCALES)
+        return cls(*(Tail.fit(known[:, j], others[~np.isnan(others[:, j]), j], s) for j, s in enumerate(scales)))
+
+    @classmethod
+    def unknown(cls) -> Tails:
+        """Where too few honest clients are known."""
+        return cls(*[UNKNOWN] * len(cls._fields))
+
+    def widened(self, distance: float, asked: float, repeats: float, answered: float) -> Tails:
+        """The tails of statistics of H1 and H3 that are so many times as large, of bets (H2, H9) that say less."""
+        return Tails(
+            self.distance.widened(distance),
+            self.asked.softened(asked),
+            self.repeats.widened(repeats),
+            self.hard.softened(answered),
+            self.sure.softened(answered),
+        )

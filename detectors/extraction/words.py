@@ -16,6 +16,7 @@ _TITLES = (
     ("H1", "behaviour unlike honest clients", "mean behaviour lies outside the spread of honest clients"),
     ("H2", "strange queries", "queries rarer than 1 in 100 or 1 in 20 for their predicted class"),
     ("H3", "near repeats", "queries that almost repeat one of the client's own recent queries"),
+    ("H9", "hard or too sure answers", "answers that are less sure, or surer, than usual for their predicted class"),
 )
 _OTHERS = (
     ("H7", "unlike itself", "mean behaviour lies outside what the client's own past and honest wavering allow"),
@@ -26,7 +27,7 @@ _MEASURES = {
     "distance": "distance to the class",
     "residual": "structure of the input",
     "centroid": "distance to usual inputs",
-    "categories": "combination of categories",
+    "values": "rare categories, or digits that nobody else sends",
     "likeness": "looks made up",
     "margin": "closeness to the decision boundary",
 }
@@ -90,9 +91,13 @@ def detail(finding: Finding, kind: Family, channels: Channels, baseline: Baselin
 
 
 def shares(finding: Finding) -> str:
-    """Which share of the queries is strange or nearly repeated, against peers, as the middle of a sentence."""
+    """Which share of queries is strange or nearly repeated, or of answers uncommon, against peers: half a sentence."""
     if finding.itself < min(finding.log_p):
         return "it behaves unlike its own past"
+    if finding.log_p[3] < min(finding.log_p[1:3]):
+        answers = finding.answers
+        how = "less sure than 9 in 10 of their class" if answers.harder else "surer than 9 in 10 of their class"
+        return f"{_percent(answers.client)} of answers are {how} (peers {_percent(answers.peers)})"
     if finding.near - finding.near_peers > finding.strange - finding.strange_peers:
         return (
             f"{_percent(finding.near)} of queries nearly repeat the sender's own (peers {_percent(finding.near_peers)})"

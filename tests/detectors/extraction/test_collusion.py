@@ -149,10 +149,10 @@ def test_links_add_up_wherever_the_batch_is_cut(kit):
 def test_a_cohort_of_new_accounts_is_looked_at_together(kit, service):
     rng = np.random.default_rng(6)
     old = kit("crowd")(1, 40, PANES, "ref")
-    batch = _in_time(concatenate([old, _split(kit, rng, n_accounts=9, n=24, share=0.5, name="fresh")]))
+    batch = _in_time(concatenate([old, _split(kit, rng, n_accounts=16, n=20, share=0.8, name="fresh")]))
     alarms = [r for r in _groups(service.readings(batch, PANES)) if r.subject.id == "new accounts"]
     assert alarms
-    assert set(alarms[-1].subject.members) == {f"fresh-{i}" for i in range(9)}
+    assert set(alarms[-1].subject.members) == {f"fresh-{i}" for i in range(16)}
     assert "younger than a week" in alarms[-1].reason
 
 

@@ -10,7 +10,7 @@ import pytest
 from detectors.clients.techniques import Family
 from detectors.extraction.channels import EDGES
 from detectors.extraction.families import family
-from detectors.extraction.layout import COUNTS, Sums
+from detectors.extraction.layout import COUNTS, Sums, row_at
 from detectors.extraction.verdict import Beside
 
 NAMES = (
@@ -18,7 +18,7 @@ NAMES = (
     "features.residual",
     "embedding.residual",
     "features.centroid",
-    "categories",
+    "values",
     "likeness",
     "margin",
 )
@@ -32,10 +32,10 @@ def named(counts: dict[str, float] | None = None, exposure: float = 0.0, **rarer
         edge = 0.25 if name == "margin" else 0.01
         views = [i for i, channel in enumerate(NAMES) if channel.rpartition(".")[2] == name]
         row[views[-1], np.flatnonzero(edge == EDGES)] = share - edge
-    vector = np.zeros(len(COUNTS) + 1 + row.size)
+    vector = np.zeros(row_at(1) + row.size)
     for name, count in ({"events": 100, "compared": 100, "fresh": 100} | (counts or {})).items():
         vector[COUNTS.index(name)] = count
-    vector[len(COUNTS) + 1 :] = 100 * row.ravel()
+    vector[row_at(1) :] = 100 * row.ravel()
     finding = SimpleNamespace(sums=Sums(vector, 1), itself=0.0, beside=Beside(exposure=exposure))
     return family(finding, CHANNELS)  # type: ignore[arg-type]
 
@@ -44,8 +44,8 @@ def named(counts: dict[str, float] | None = None, exposure: float = 0.0, **rarer
     ("looks", "kind"),
     [
         ({"likeness": 0.75, "centroid": 0.08}, Family.NATURAL),
-        ({"residual": 1.0, "likeness": 0.9, "categories": 1.0}, Family.NATURAL),
-        ({"residual": 0.95, "likeness": 0.95, "distance": 0.4, "categories": 0.2}, Family.RANDOM),
+        ({"residual": 1.0, "likeness": 0.9, "values": 1.0}, Family.NATURAL),
+        ({"residual": 0.95, "likeness": 0.95, "distance": 0.4, "values": 0.2}, Family.RANDOM),
         ({"residual": 0.36, "likeness": 0.8, "centroid": 0.95}, Family.RANDOM),
         ({"residual": 0.75, "likeness": 0.2, "centroid": 0.6}, Family.SYNTHETIC),
         ({"margin": 0.6, "distance": 0.04}, Family.UNCERTAINTY),

@@ -1,0 +1,34 @@
+"""Agreement: what two heads say together, where both see the same queries.
+
+Fisher's method (Statistical Methods for Research Workers, 1932) multiplies p-values of independent heads. Heads are not
+independent among honest clients: a tester is odd to all of them. But they are taken to be odd together in the worst way
+there is: the share of clients that is oddest to one head is taken to be the share that is oddest to every other, and
+only among those do heads see different things.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from detectors.extraction.tails import MADE_UP_BEYOND, SHARE_BEYOND, Heard, mixed
+
+
+def together(first: Heard, second: Heard) -> float:
+    """Natural log of the p-value of two heads that see the same client."""
+    return mixed(
+        both(first.shown, second.shown, SHARE_BEYOND),
+        both(first.unshown, second.unshown, MADE_UP_BEYOND),
+        max(first.weight, second.weight),
+    )
+
+
+def both(first: float, second: float, odd: float) -> float:
+    """Natural log of the p-value of two, given by their natural logs, where the same share ``odd`` of clients is odd to
+    both and the two are independent among those. At most the lesser p-value is lost: the larger says nothing above odd.
+    """
+    least = float(np.log(odd))
+    small = min(first, second)
+    if max(first, second) >= least:
+        return small
+    product = first + second - 2.0 * least
+    return least + product + float(np.log1p(-product))

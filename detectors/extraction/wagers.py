@@ -1,0 +1,143 @@
+"""Wagers: how a bet that a client's queries are rarer than they should be has grown.
+
+Each query multiplies the stake by ``1 + SHARE (1 / (2 sqrt p) - 1)``, a mixture of not betting and of the power bet of
+Vovk, Nouretdinov and Gammerman (Testing exchangeability on-line, 2003) with exponent one half: its mean is 1 where
+p-values are uniform, and it grows fastest where a small share of the queries is very rare. The logarithm of the stake
+is a sum over queries, so it can be added up over panes, partitions and clients.
+
+Four bets run beside each other: that queries are made up, that they are strange, that answers are hard, and that they
+are surer than they should be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.batch import FloatArray
+
+WAGERS = ("made_up", "strange", "hard", "sure")
+SHARE = 0.1
+MOST_NATS = 12.0
+"""Rarer queries count as such."""
+SPAN = 500.0
+"""Queries after which more of the same are no more evidence: honest clients differ from one another for good."""
+LEAST_GROWTH = 3.0
+"""Smaller growth, in nats, is none: one honest client in twenty would see it if all were alike."""
+HARD_TO_SEE = 0.5
+"""Part of what the bet on made-up queries wins that a client of another sort is granted for its answers as well."""
+EDGE = 0.5
+"""A query belongs to the unusual half where it looks more made up than this share of ordinary ones of its class."""
+_BULK = np.linspace(0.5, 1.0, 6)
+_REACH = 0.07
+_FEWEST_CLIENTS = 5
+_FEWEST_QUERIES = 25
+_QUANTILE = 0.9
+
+
+Seen = tuple[FloatArray, FloatArray]
+"""Channel rows (m, d) and growth (m, 4) of one client's queries."""
+
+
+def growth(nats: FloatArray) -> FloatArray:
+    """Growth of the logarithm of a stake by queries with these -ln p, elementwise; 0 where nothing was logged."""
+    rare = np.clip(nats, 0.0, MOST_NATS)
+    return np.nan_to_num(np.log1p(SHARE * (0.5 * np.exp(0.5 * rare) - 1.0)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Excuse:
+    """Growth that is explained by who the client is.
+
+    A new device moves every query: where its oddest are strange, hardly one of the rest is as ordinary as half of the
+    ordinary ones are. A thief who mixes made-up queries into ordinary ones leaves the rest as they were. So the bulk of
+    a client's queries says how far its rare ones are explained; made-up honest clients show by how much.
+
+    Attributes:
+        column: where a channel row holds whether the query is of the unusual half.
+        table: (4, 6) nats a query explained where .5, .6 … of all queries are of the unusual half.
+        usual: (4,) nats a query that honest clients of the reference win on average, at least 0.
+        most: the most unusual bulk among them.
+    """
+
+    column: int
+    table: FloatArray
+    usual: FloatArray
+    most: float
+
+    @classmethod
+    def fit(cls, column: int, honest: Sequence[Seen], changed: Sequence[Seen], narrow: Sequence[Seen]) -> Self:
+        """From what clients of the reference sent, and made-up ones behind devices, and narrow ones.
+
+        Narrow clients teach what is asked alone: some ask where answers are hard, and are no measure for others.
+        """
+        usual = np.mean([won.mean(axis=0) for _, won in honest], axis=0) if honest else np.zeros(len(WAGERS))
+        bulks = [float(phi[:, column].mean()) + EDGE for phi, _ in honest if len(phi) >= _FEWEST_QUERIES]
+        asked, answered = (_explained(column, made_up) for made_up in ([*changed, *narrow], changed))
+        table = np.concatenate([asked[:2], answered[2:]])
+        return cls(column, table, np.maximum(usual, 0.0), max(bulks, default=1.0))
+
+    def explained(self, mean: FloatArray, most: float = 1.0) -> FloatArray:
+        """(4,) nats a query explained for a client with that mean row, its bulk counted up to ``most``."""
+        bulk = min(float(mean[self.column]) + EDGE, most)
+        return np.array([np.interp(bulk, _BULK, row) for row in self.table])
+
+    def excess(self, won: FloatArray, n: float, mean: FloatArray, known: FloatArray | None = None) -> Won:
+        """What n queries won beyond what is usual, or ``known`` (4,) nats a query of peers or of the past."""
+        usual = self.usual if known is None else np.maximum(self.usual, known)
+        shown, unshown = usual.copy(), np.maximum(usual, self.explained(mean))
+        shown[:2] = np.maximum(usual, self.explained(mean, self.most))[:2]
+        unshown[2:] = np.maximum(unshown[2:], HARD_TO_SEE * won[0] / max(n, 1.0))
+        span = min(1.0, SPAN / max(n, 1.0))
+        plain, left = (np.maximum((won - n * base) * span, LEAST_GROWTH).tolist() for base in (shown, unshown))
+        return Won(max(plain[:2]), plain[2], plain[3], max(left[:2]), left[2], left[3])
+
+    def to_arrays(self) -> dict[str, NDArray[np.generic]]:
+        shape = np.array([self.column, self.most])
+        return {"excuse_shape": shape, "excuse": self.table, "usual": self.usual}
+
+    @classmethod
+    def load(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        column, most = arrays["excuse_shape"].tolist()
+        return cls(int(column), arrays["excuse"], arrays["usual"], most)
+
+
+def _explained(column: int, made_up: Sequence[Seen]) -> FloatArray:
+    """(4, 6) nats a query that most clients with such a bulk win, rising; 0 where there are too few of them."""
+    able = [(phi, won) for phi, won in made_up if len(phi) >= _FEWEST_QUERIES]
+    bulk = np.array([phi[:, column].mean() + EDGE for phi, _ in able])
+    rates = np.array([won.mean(axis=0) for _, won in able]).reshape(-1, len(WAGERS))
+    table = np.zeros((len(WAGERS), len(_BULK)))
+    for i, at in enumerate(_BULK):
+        near = np.abs(bulk - at) <= _REACH
+        if i and near.sum() >= _FEWEST_CLIENTS:
+            table[:, i] = np.maximum(np.quantile(rates[near], _QUANTILE, axis=0), 0.0)
+    return np.asarray(np.maximum.accumulate(table, axis=1))
+
+
+class Won(NamedTuple):
+    """Nats won beyond what is usual: by the better of the bets on what is asked, and by those on answers.
+
+    The first three as for a client of a sort that the reference shows: what is asked counts beyond what the bulk of its
+    queries explains, as far as any client of the reference goes, and answers count in full. The others beyond all that
+    the bulk explains, as for a client of another sort.
+    """
+
+    asked: float
+    hard: float
+    sure: float
+    asked_left: float
+    hard_left: float
+    sure_left: float
+
+    @classmethod
+    def nothing(cls) -> Won:
+        return cls(*[LEAST_GROWTH] * 6)
+
+    def larger(self, other: Won) -> Won:
+        """The larger of each."""
+        return Won(*map(max, self, other))
