@@ -70,11 +70,6 @@ class VectorMap:
         return len(self.centre) + 1 + sum(len(levels.common) + 1 for levels in self.categorical)
 
     @property
-    def surprises(self) -> bool:
-        """Whether values can be surprising: categories, or numbers with a grain."""
-        return bool(self.categorical) or self.grain.known
-
-    @property
     def blocks(self) -> tuple[slice, ...]:
         """The columns of each categorical feature: its indicators, and its surprise last."""
         first = len(self.centre) + 1
@@ -85,9 +80,8 @@ class VectorMap:
         return tuple(out)
 
     def vectors(self, batch: EventBatch) -> tuple[FloatArray, NDArray[np.bool_], FloatArray]:
-        """(n, p) vectors, (n,) whether the view was there at all, (n,) summed surprise of its values in nats.
-
-        Rare categories and numbers off the grain are surprising.
+        """(n, p) vectors, (n,) whether the view was there at all, (n, 2) summed surprise of its values in nats: of its
+        categories, and of numbers off the grain.
         """
         values = _matrix(self.view, batch, self.numeric)
         if values is None or (self.view != "features" and values.shape[1] != len(self.centre)):
@@ -103,13 +97,13 @@ class VectorMap:
             out[:, p] = _FAR * (missing & self.flagged).sum(axis=1) / max(1, p)
             present &= ~missing.all(axis=1)
         squash(out)
-        surprise = self.grain.surprise(values)
+        surprise = np.column_stack([np.zeros(len(batch)), self.grain.surprise(values)])
         at = p + 1
         for levels in self.categorical:
             block, nats, seen = _categorical(levels, batch)
             out[:, at : at + block.shape[1]] = block
             at += block.shape[1]
-            surprise += nats
+            surprise[:, 0] += nats
             present |= seen
         return out, present, surprise
 

@@ -26,14 +26,16 @@ EDGES = np.array([0.002, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9])
 STRANGE = 0.01
 """A query is called strange where it is rarer than this share of ordinary queries of its class."""
 FOURIER = 16
-LIKENESS, MARGIN, VALUES = "likeness", "margin", "values"
+LIKENESS, MARGIN, CATEGORIES, GRAIN = "likeness", "margin", "categories", "grain"
 CHUNK = 512
 """Rows worked on at a time, so that wide vectors stay in cache."""
 _GRID = np.concatenate([np.linspace(0.98, 0.1, 45), np.geomspace(0.09, 0.001, 40)])
 
 
 Sight = tuple[FloatArray, NDArray[np.bool_], FloatArray]
-"""What a view reads: (n, p) vectors, (n,) whether it was there, (n,) summed surprise of its values in nats."""
+"""What a view reads: (n, p) vectors, (n,) whether it was there, (n, 2) summed surprise in nats of categories and of
+numbers off the grain.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -227,8 +229,10 @@ def hardness_of(probabilities: FloatArray) -> FloatArray:
 def channel_names(views: Sequence[VectorMap], has_margin: bool) -> tuple[str, ...]:
     """Names of the conformal channels, in the order of ``assemble``."""
     names = [f"{view.view}.{score}" for view in views for score in SCORES]
-    if any(view.surprises for view in views):
-        names.append(VALUES)
+    if any(view.categorical for view in views):
+        names.append(CATEGORIES)
+    if any(view.grain.known for view in views):
+        names.append(GRAIN)
     names.append(LIKENESS)
     return tuple(names + ([MARGIN] if has_margin else []))
 
@@ -242,8 +246,7 @@ def assemble(
 ) -> FloatArray:
     """(n, channels) raw scores in the order of ``names``."""
     parts = list(columns)
-    if VALUES in names:
-        parts.append(surprise[:, None])
+    parts += [surprise[:, [i]] for i, name in enumerate((CATEGORIES, GRAIN)) if name in names]
     parts.append(made_up[:, None])
     if MARGIN in names:
         parts.append((np.full(len(surprise), np.nan) if hardness is None else hardness)[:, None])

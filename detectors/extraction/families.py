@@ -11,7 +11,7 @@ import numpy as np
 
 from detectors.clients.rings import LEVELS
 from detectors.clients.techniques import Family
-from detectors.extraction.channels import EDGES, LIKENESS, VALUES, Channels, shares_by_edge
+from detectors.extraction.channels import CATEGORIES, EDGES, GRAIN, LIKENESS, Channels, shares_by_edge
 from detectors.extraction.verdict import AGREEMENT, Finding
 
 STRANGE_EDGE = 0.01
@@ -26,11 +26,11 @@ def family(finding: Finding, channels: Channels) -> Family:
     """Which kind of querying the sums look like.
 
     Queries close to the client's own earlier ones are perturbations, or a walk where most of them are hard. Strange
-    ones are natural unless the structure of the input is strange and the categories have met before; of the rest
-    those are perturbed that a network which knows random, gridded and recombined inputs does not take for such.
+    ones are natural unless the structure of the input or its digits are strange and the categories have met before. Of
+    the rest those are perturbed that a network which knows random, gridded and recombined inputs takes for others.
     """
     odd = _excess(finding, channels)
-    made_up, structure = odd.get(LIKENESS, 0.0), odd.get("residual", 0.0)
+    made_up, structure = odd.get(LIKENESS, 0.0), max(odd.get("residual", 0.0), odd.get(GRAIN, 0.0))
     hard = _share_harder(finding, channels)
     alike = finding.sums.share("near", "compared") + finding.sums.share("close", "compared") - LEVELS[-1]
     if alike >= max(ALIKE, made_up):
@@ -41,7 +41,7 @@ def family(finding: Finding, channels: Channels) -> Family:
     if most < ODD:
         wide = min(finding.itself, finding.beside.coverage, finding.beside.exposure) < AGREEMENT
         return Family.NATURAL if wide else Family.UNCLEAR
-    if structure < 0.3 * most or odd.get(VALUES, 0.0) > 0.5 * most:
+    if structure < 0.3 * most or odd.get(CATEGORIES, 0.0) > 0.5 * most:
         return Family.NATURAL
     return Family.RANDOM if made_up >= 0.5 * structure else Family.SYNTHETIC
 

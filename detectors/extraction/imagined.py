@@ -113,7 +113,7 @@ def unrounded(shown: Shown, seed: int) -> list[Honest]:
     out = []
     for client, index in _able(shown)[::UNROUNDED]:
         sights = [
-            (vectors[index], seen[index], nats[index] + _off_grain(grain, rng))
+            (vectors[index], seen[index], nats[index] + [0.0, _off_grain(grain, rng)])
             for (vectors, seen, nats), grain in zip(shown.read, grains, strict=True)
         ]
         out.append(_honest(f"unrounded {client}", shown.rows_of(index, sights)))

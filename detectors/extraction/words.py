@@ -27,7 +27,8 @@ _MEASURES = {
     "distance": "distance to the class",
     "residual": "structure of the input",
     "centroid": "distance to usual inputs",
-    "values": "rare categories, or digits that nobody else sends",
+    "categories": "combination of categories",
+    "grain": "digits that nobody else sends",
     "likeness": "looks made up",
     "margin": "closeness to the decision boundary",
 }
