@@ -116,7 +116,7 @@ class Channels:
         present = read[0][1]
         phi[~present] = 0.0
         strangeness = self.strangeness(rarity)
-        return Rows(label, present, phi, strangeness, self.won(rarity, strangeness, self.sureness(raw, label)), white)
+        return Rows(label, present, phi, strangeness, self.won(rarity, strangeness, self.sureness(raw, label)), first)
 
     def rarity(self, raw: FloatArray, label: IntArray) -> FloatArray:
         """(n, channels) -ln of the conformal p-value, extended linearly beyond the table; NaN where not logged."""

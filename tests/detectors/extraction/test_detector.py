@@ -298,3 +298,20 @@ def test_subjects_are_the_model_and_the_clients_of_the_pane(service):
     subjects = service.detector.subjects(pane)
     assert subjects[0] == MODEL
     assert [(s.type, s.id) for s in subjects[1:]] == [(SubjectType.CLIENT, "a")]
+
+
+def test_embeddings_beside_features_are_seen_too(kit):
+    """An embedding of another width than the features: what is kept of a query is its first view throughout."""
+    turn = np.random.default_rng(7).normal(size=(8, 5))
+
+    def embedded(batch):
+        return replace(batch, embedding=np.tanh(0.2 * batch.numeric @ turn))
+
+    service = kit("Service").fit(embedded(kit("crowd")(1, 40, 100, "ref")))
+    channels = service.detector.channels
+    assert [view.map.view for view in channels.views] == ["embedding", "features"]
+    rng = np.random.default_rng(5)
+    stolen = kit("events")([kit("thief_rows")(rng, 300)], ["mallory"], rng, PANES)
+    batch = embedded(_in_time(concatenate([kit("crowd")(21, 30, PANES), stolen])))
+    assert channels.rows(batch).white.shape == (len(batch), len(channels.views[0].space.whiten))
+    assert kit("accused")(service.readings(batch, PANES)) == {"mallory"}
