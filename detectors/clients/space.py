@@ -73,12 +73,6 @@ class Space:
         residual = np.log(left + 1e-3 * max(1, unused)) if unused > 0 else np.zeros(len(white))
         return 0.5 * np.column_stack([np.log(own + 1e-6), residual, np.log(np.maximum(nearest, 0.0) + 1e-6)])
 
-    def nearest_class(self, white: FloatArray) -> IntArray:
-        """(n,) position of the class whose mean is nearest; the pooled one where there is no other."""
-        means = self.class_means[:-1] if len(self.class_means) > 1 else self.class_means
-        gap = np.einsum("ij,ij->i", means, means) - 2.0 * (white @ means.T)
-        return np.asarray(gap.argmin(axis=1))
-
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
         return {name: getattr(self, name) for name in ("mean", "basis", "whiten", "class_means", "centroids")}
 

@@ -24,11 +24,10 @@ def together(first: Heard, second: Heard) -> float:
 
 def both(first: float, second: float, odd: float) -> float:
     """Natural log of the p-value of two, given by their natural logs, where the same share ``odd`` of clients is odd to
-    both and the two are independent among those. At most the lesser p-value is lost: the larger says nothing above odd.
+    both and the two are independent among those. The lesser of the two where the larger is not below ``odd``.
     """
     least = float(np.log(odd))
-    small = min(first, second)
     if max(first, second) >= least:
-        return small
+        return min(first, second)
     product = first + second - 2.0 * least
     return least + product + float(np.log1p(-product))

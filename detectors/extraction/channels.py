@@ -199,6 +199,11 @@ class Rows:
     won: FloatArray
     white: FloatArray
 
+    @property
+    def strange(self) -> NDArray[np.bool_]:
+        """(n,) whether each query is rarer than 1 in 100 ordinary ones of its class."""
+        return np.asarray(np.nan_to_num(self.strangeness) >= -np.log(STRANGE))
+
     def take(self, index: IntArray) -> Rows:
         """The rows at these positions."""
         names = ("label", "present", "phi", "strangeness", "won", "white")

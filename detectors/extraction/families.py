@@ -11,7 +11,7 @@ import numpy as np
 
 from detectors.clients.rings import LEVELS
 from detectors.clients.techniques import Family
-from detectors.extraction.channels import CATEGORIES, EDGES, GRAIN, LIKENESS, Channels, shares_by_edge
+from detectors.extraction.channels import CATEGORIES, EDGES, GRAIN, LIKENESS, MARGIN, Channels, shares_by_edge
 from detectors.extraction.verdict import AGREEMENT, Finding
 
 STRANGE_EDGE = 0.01
@@ -52,14 +52,14 @@ def _excess(finding: Finding, channels: Channels) -> dict[str, float]:
     out: dict[str, float] = {}
     for name, share in zip(channels.names, rarer.tolist(), strict=True):
         score = name.rpartition(".")[2]
-        if score != "margin":
+        if score != MARGIN:
             out[score] = max(out.get(score, 0.0), share - STRANGE_EDGE)
     return out
 
 
 def _share_harder(finding: Finding, channels: Channels) -> float:
     """Share of queries harder than 3 in 4 of their class; 0 where hardness is not logged."""
-    if "margin" not in channels.names:
+    if MARGIN not in channels.names:
         return 0.0
-    rarer = shares_by_edge(finding.sums.mean, channels)[channels.names.index("margin")]
+    rarer = shares_by_edge(finding.sums.mean, channels)[channels.names.index(MARGIN)]
     return float(rarer[int(np.flatnonzero(EDGES == HARD_EDGE)[0])])

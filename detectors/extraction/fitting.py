@@ -35,7 +35,7 @@ from detectors.extraction.channels import (
     strangest,
 )
 from detectors.extraction.honest import Honest
-from detectors.extraction.imagined import GEOMETRY_ROWS, Shown, is_strange, near_of, newcomers
+from detectors.extraction.imagined import GEOMETRY_ROWS, Shown, near_of, newcomers
 from detectors.extraction.layout import fresh
 from detectors.extraction.selfhistory import Itself
 from detectors.extraction.study import Study
@@ -240,10 +240,9 @@ def _class_scale(raw: FloatArray, label: IntArray, n_labels: int) -> tuple[Float
 def honest(batch: EventBatch, rows: Rows, codes: FloatArray, n_labels: int) -> tuple[list[Honest], FloatArray]:
     """What each client of the reference did, and how often each class was predicted."""
     assert batch.client_id is not None
-    new = fresh(rows, codes)
+    new, strange = fresh(rows, codes), rows.strange
     clients = []
     for client, index in clients_of(batch.client_id):
         own = index[new[index]]
-        strange = is_strange(rows.strangeness[own])
-        clients.append(Honest(client, rows.phi[own], rows.won[own], strange, near_of(codes[index])))
+        clients.append(Honest(client, rows.phi[own], rows.won[own], strange[own], near_of(codes[index])))
     return [c for c in clients if c.fresh], np.bincount(rows.label, minlength=n_labels + 1).astype(np.float64)

@@ -15,7 +15,7 @@ from detectors.batch import EventBatch, FloatArray, IntArray
 from detectors.clients.decoys import Stock, disguised
 from detectors.clients.grain import Grain
 from detectors.clients.rings import NEAREST_RECENT, ClientRings, Code, RingCode, clients_of
-from detectors.extraction.channels import STRANGE, Channels, Rows, Sight, margin
+from detectors.extraction.channels import Channels, Rows, Sight, margin
 from detectors.extraction.honest import MIN_QUERIES, Honest, Newcomers
 from detectors.extraction.imitation import Imitation
 from detectors.extraction.layout import fresh
@@ -129,7 +129,7 @@ def _able(shown: Shown) -> list[tuple[str, IntArray]]:
 
 
 def _honest(client: str, rows: Rows) -> Honest:
-    return Honest(client, rows.phi, rows.won, is_strange(rows.strangeness), np.empty((0, 2), dtype=bool))
+    return Honest(client, rows.phi, rows.won, rows.strange, np.empty((0, 2), dtype=bool))
 
 
 def narrow(shown: Shown, code: RingCode, seed: int) -> list[Honest]:
@@ -155,8 +155,7 @@ def narrow(shown: Shown, code: RingCode, seed: int) -> list[Honest]:
         codes = rings.annotate(asked).annotations[NEAREST_RECENT]
         found = shown.sent(index, asked, stocks if i % 2 else None, rng)
         new = fresh(found, codes)
-        strange = is_strange(found.strangeness[new])
-        out.append(Honest(f"narrow {i}", found.phi[new], found.won[new], strange, near_of(codes)))
+        out.append(Honest(f"narrow {i}", found.phi[new], found.won[new], found.strange[new], near_of(codes)))
     return out
 
 
@@ -174,7 +173,7 @@ def _of_one_kind(batch: EventBatch, rng: np.random.Generator) -> EventBatch:
 
 
 def _alike(vectors: FloatArray, able: IntArray, n: int, rng: np.random.Generator) -> IntArray:
-    """N of ``able`` in any order, those nearest to one of them in some columns or all."""
+    """Some n of ``able`` in any order, those nearest to one of them in some columns or all."""
     some = np.flatnonzero(rng.random(vectors.shape[1]) < rng.uniform(0.3, 1.0))
     gap = np.sum((vectors[np.ix_(able, some)] - vectors[rng.choice(able), some]) ** 2, axis=1)
     return np.asarray(rng.permutation(able[np.argsort(gap, kind="stable")[:n]]))
@@ -194,8 +193,3 @@ def near_of(codes: FloatArray) -> NDArray[np.bool_]:
     """(c, 2) whether each query that was compared is a near repeat, narrowly and widely."""
     compared = codes[codes > Code.EXACT]
     return np.stack([(compared == Code.NEAREST) | (compared == Code.NEAR), compared <= Code.CLOSE], axis=1)
-
-
-def is_strange(strangeness: FloatArray) -> NDArray[np.bool_]:
-    """(n,) whether each query is rarer than 1 in 100."""
-    return np.asarray(np.nan_to_num(strangeness) >= -np.log(STRANGE))

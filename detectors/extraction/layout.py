@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from detectors.batch import EventBatch, FloatArray, IntArray
 from detectors.clients.rings import NEAREST_RECENT, Code
-from detectors.extraction.channels import STRANGE, Rows
+from detectors.extraction.channels import Rows
 from detectors.extraction.wagers import WAGERS
 from detectors.sketch import from_fixed, to_fixed
 
@@ -102,7 +102,7 @@ def event_sums(rows: Rows, codes: FloatArray, n_labels: int) -> IntArray:
         "close": codes == Code.CLOSE,
         "compared": ~np.isnan(codes) & ~exact,
         "fresh": new,
-        "strange": new & (np.nan_to_num(rows.strangeness, nan=-1.0) >= -np.log(STRANGE)),
+        "strange": new & rows.strange,
     }
     for name, values in columns.items():
         out[:, _AT[name]] = values

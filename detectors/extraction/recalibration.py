@@ -1,11 +1,10 @@
 """Recalibration: honest clients of today widen the tail that the reference taught, and nobody does so alone.
 
 The latest p-values of up to 256 clients, one entry each, say how often ordinary clients look odd now. Where a tenth of
-them lies farther out than a tenth of honest clients should, statistics (of bets: their logarithms of p) are scaled
-down until it does not. A client can
-move that tenth by one rank, whatever it does and however slowly; clients under alarm have no entry, nothing is learned
-while an incident is open, and the scale never passes ``MOST``, beyond which the reference should be fitted again.
-It only widens: a calm week must not make the detector easier to alarm.
+them lies farther out than a tenth of honest clients should, statistics (of bets: the logarithms of their p) are scaled
+down until it does not. A client can move that tenth by one rank, whatever it does and however slowly; clients under
+alarm have no entry, nothing is learned while an incident is open, and the scale never passes ``MOST``, beyond which the
+reference should be fitted again. It only widens: a calm week must not make the detector easier to alarm.
 """
 
 from __future__ import annotations
