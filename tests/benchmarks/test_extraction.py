@@ -240,6 +240,14 @@ def test_a_warning_is_no_alarm():
     assert (named.alarm, named.warning) == ({}, {"a": 3})
 
 
+def test_a_thief_is_found_by_whichever_detector_names_it_first():
+    seen = np.arange(PANES) * 25
+    theft, walk, nobody = {"thief": 7}, {"thief": 3, "h1": 0}, {"h1": 0}
+    assert rates.earliest((theft, walk), seen) == rates.earliest((walk,), seen) == 75
+    assert rates.earliest((theft, nobody), seen) == 175
+    assert rates.earliest((nobody,), seen) == NEVER
+
+
 def test_none_of_five_thousand_has_an_upper_limit_of_six_in_ten_thousand():
     assert Share(0, 5_000).high == pytest.approx(6e-4, rel=0.01)
     assert Share(0, 5_000).low == 0.0

@@ -1,19 +1,25 @@
-"""Ours: honest clients accused over their whole stream, and thieves found, at every visibility of a world."""
+"""Ours: honest clients accused over their whole stream, and thieves found, at every visibility of a world.
+
+A client counts as accused or found where either detector that names single clients raises an alarm on it: that of theft
+or that of walks, as whoever reads the alerts would see it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from detectors.base import Pane
+from detectors.evasion.detector import EvasionDetector
 from tests.benchmarks.extraction import honest
 from tests.benchmarks.extraction.attacks import ATTACKS, QUERIES, thief
 from tests.benchmarks.extraction.figures import Share
 from tests.benchmarks.extraction.plan import MAIN, Plan
 from tests.benchmarks.extraction.surrogate import fidelity
-from tests.benchmarks.extraction.traffic import NEVER, PANES, Traffic, Watch, beside, play
+from tests.benchmarks.extraction.traffic import NEVER, PANES, Named, Traffic, Watch, beside, play
 from tests.benchmarks.extraction.worlds import Rows, World
 
 EARLY = 100
@@ -23,17 +29,23 @@ COPIED = (1.0, 0.5)
 
 @dataclass(frozen=True)
 class Deployment:
-    """One reference and what watches after it; ``number`` seeds its clients."""
+    """One reference and what watches after it, for theft and for walks; ``number`` seeds its clients."""
 
     world: World
     number: int
     watches: Mapping[str, Watch]
+    walks: Mapping[str, Watch]
 
     @classmethod
     def of(cls, world: World, plan: Plan, number: int, seed: int, visibilities: tuple[str, ...]) -> Deployment:
         reference = honest.reference(world, plan.reference, (seed, number, 1))
         seen = [v for v in visibilities if v != "all" or reference.answers.embedding is not None]
-        return cls(world, number, {v: Watch.on(world, reference, v, seed) for v in seen})
+        watches = {v: Watch.on(world, reference, v, seed) for v in seen}
+        return cls(world, number, watches, {v: Watch.on(world, reference, v, seed, EvasionDetector) for v in seen})
+
+    def both(self, visibility: str) -> tuple[Watch, Watch]:
+        """What names single clients at a visibility."""
+        return self.watches[visibility], self.walks[visibility]
 
 
 @dataclass
@@ -67,15 +79,18 @@ def crowds(plan: Plan, deployment: Deployment, seed: int) -> Iterator[tuple[Traf
 def judge_honest(deployment: Deployment, traffic: Traffic, visibilities: tuple[str, ...], accused: Accused) -> None:
     """Play a crowd and note who was accused."""
     for visibility in visibilities:
-        watch = deployment.watches[visibility]
-        named = play(watch.detector, watch.panes(deployment.world, traffic))
+        named = [play(watch.detector, watch.panes(deployment.world, traffic)) for watch in deployment.both(visibility)]
         for client, sort in zip(traffic.names, traffic.sorts, strict=True):
-            accused.note(visibility, sort, client in named.alarm, client in named.warning)
+            alarm, warning = (any(client in getattr(n, level) for n in named) for level in ("alarm", "warning"))
+            accused.note(visibility, sort, alarm, warning)
 
 
 @dataclass(frozen=True)
 class Found:
-    """One thief: its queries when it was first under alarm and under a warning, ``NEVER`` if it was not."""
+    """One thief: its queries when it was first under alarm and under a warning, ``NEVER`` if it was not.
+
+    ``walk`` is the alarm of the detector of walks alone.
+    """
 
     visibility: str
     attack: str
@@ -83,6 +98,7 @@ class Found:
     thief: int
     alarm: int
     warning: int
+    walk: int
     copy: Copy | None = None
 
 
@@ -132,7 +148,7 @@ def find_thieves(
     world = deployment.world
     copies = Copies.on(world, seed)
     crowd = honest.crowd(world, plan.beside, (seed, deployment.number, 4), "c")
-    company = {v: watch.panes(world, crowd) for v, watch in deployment.watches.items()}
+    company = {v: [watch.panes(world, crowd) for watch in deployment.both(v)] for v in deployment.watches}
     out: list[Found] = []
     for (attack, share, i), traffic in thieves(world, plan, seed):
         if i % plan.references != deployment.number:
@@ -142,13 +158,30 @@ def find_thieves(
         visibilities = tuple(v for v in deployment.watches if v == MAIN or not main_only)
         noted(attack, share, traffic, visibilities)
         for visibility in visibilities:
-            watch = deployment.watches[visibility]
-            panes = beside(company[visibility], watch.panes(world, traffic))
-            named = play(watch.detector, panes, until="thief")
-            when = [int(seen[n]) if n is not None else NEVER for n in map(_first, (named.alarm, named.warning))]
-            copy = copies.at(traffic, when[0]) if visibility == MAIN and share in COPIED else None
-            out.append(Found(visibility, attack, share, i, when[0], when[1], copy))
+            theft, walk = _named(deployment, visibility, traffic, company[visibility])
+            alarm, warning = (
+                earliest(level, seen) for level in ((theft.alarm, walk.alarm), (theft.warning, walk.warning))
+            )
+            copy = copies.at(traffic, alarm) if visibility == MAIN and share in COPIED else None
+            out.append(Found(visibility, attack, share, i, alarm, warning, earliest((walk.alarm,), seen), copy))
     return out
+
+
+def _named(
+    deployment: Deployment, visibility: str, traffic: Traffic, company: Sequence[Sequence[Pane]]
+) -> tuple[Named, Named]:
+    """Whom the detectors of theft and of walks name when the thief's traffic joins a crowd."""
+    theft, walk = (
+        play(watch.detector, beside(crowd, watch.panes(deployment.world, traffic)), until="thief")
+        for watch, crowd in zip(deployment.both(visibility), company, strict=True)
+    )
+    return theft, walk
+
+
+def earliest(named: Iterable[Mapping[str, int]], seen: Rows) -> int:
+    """The thief's queries up to the pane in which it was first named, ``NEVER`` if it was not."""
+    panes = [panes_of["thief"] for panes_of in named if "thief" in panes_of]
+    return int(seen[min(panes)]) if panes else NEVER
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,10 +205,6 @@ class Copies:
         return Copy(then, whole, float(np.bincount(self.truth).max() / len(self.truth)))
 
 
-def _first(named: Mapping[str, int]) -> int | None:
-    return named.get("thief")
-
-
 def cells(found: list[Found]) -> dict[tuple[str, str, float], list[Found]]:
     """(visibility, attack, share) → its thieves."""
     out: dict[tuple[str, str, float], list[Found]] = {}
@@ -185,11 +214,12 @@ def cells(found: list[Found]) -> dict[tuple[str, str, float], list[Found]]:
 
 
 def summary(group: list[Found]) -> dict[str, Any]:
-    """What one cell says: found within 500 and 100 queries, warned of, median queries to the alarm."""
+    """What one cell says: found within 500 and 100 queries, by its walk alone, warned of, median queries."""
     alarm = np.array([f.alarm for f in group])
     return {
         "found": Share.of(alarm <= QUERIES),
         "within 100": Share.of(alarm <= EARLY),
+        "by its walk": Share.of(f.walk <= QUERIES for f in group),
         "warned": Share.of(f.warning <= QUERIES for f in group),
         "median queries": float(np.median(np.where(alarm <= QUERIES, alarm, np.inf))),
     }

@@ -65,7 +65,8 @@ def found_section(world: World, found: list[Found]) -> Section:
     for (visibility, attack, share), group in table.items():
         line = rates.summary(group)
         out.figures[f"{world.name}, {visibility}: {attack} {share:.0%}"] = (
-            f"found {line['found'].value:.2f}, within 100 {line['within 100'].value:.2f}, "
+            f"found {line['found'].value:.2f} (by its walk {line['by its walk'].value:.2f}), "
+            f"within 100 {line['within 100'].value:.2f}, "
             f"warned {line['warned'].value:.2f}, median queries {line['median queries']:.0f}, n {len(group)}"
         )
     for visibility in dict.fromkeys(v for v, _, _ in table):
