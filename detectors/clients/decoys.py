@@ -56,11 +56,17 @@ class Stock:
         """Whether the numbers are many of one kind, as pixels are, so that a device acts on all of them at once."""
         return self.numeric > FEW_COLUMNS and float(self.scale.max()) <= ONE_KIND * float(np.median(self.scale))
 
+    @property
+    def step_of_kind(self) -> FloatArray:
+        """(numeric,) the deviation of all values of all columns together, in units of each column's own.
+
+        What a camera adds to each pixel does not depend on how many of them are background.
+        """
+        return np.asarray(float(np.sqrt(np.mean(self.scale**2) + np.var(self.centre))) / self.scale)
+
     def units(self, rng: np.random.Generator) -> FloatArray:
-        """(numeric,) one step of each column: its own deviation, or the same in units of the log for all."""
-        if self.alike and rng.random() < 0.5:
-            return np.asarray(float(np.median(self.scale)) / self.scale)
-        return np.ones(self.numeric)
+        """(numeric,) one step of each column: its own deviation or, where columns are alike, the same for all."""
+        return self.step_of_kind if self.alike and rng.random() < 0.5 else np.ones(self.numeric)
 
     @classmethod
     def of(cls, source: VectorMap, rows: FloatArray, label: IntArray, rng: np.random.Generator) -> Self:
@@ -143,17 +149,18 @@ def disguised(stock: Stock, rows: FloatArray, rng: np.random.Generator, group: i
 
 
 def _device(stock: Stock, numbers: FloatArray, rng: np.random.Generator) -> FloatArray:
-    p, unit = stock.numeric, stock.units(rng)
-    centre = stock.centre / stock.scale if stock.alike and rng.random() < 0.5 else np.zeros(p)
+    p, unit, centre = stock.numeric, np.ones(stock.numeric), np.zeros(stock.numeric)
+    if stock.alike and rng.random() < 0.5:
+        unit, centre = stock.step_of_kind, stock.centre / stock.scale
     match int(rng.integers(6)) if stock.alike else _ONE_COLUMN:
         case 0:
             return np.asarray(numbers * rng.uniform(0.35, 1.4) + rng.normal(0.0, 0.3) * unit)
         case 1:
             return np.asarray((numbers + centre) * rng.uniform(0.35, 1.4) - centre)
         case 2:
-            return np.asarray(numbers + rng.normal(0.0, rng.uniform(0.05, 0.8), numbers.shape) * unit)
+            return np.asarray(numbers + rng.normal(0.0, rng.uniform(0.05, 0.6), numbers.shape) * unit)
         case 3:
-            faint = (numbers + centre) * rng.uniform(0.35, 1.0) - centre + rng.uniform(0.0, 1.2) * unit
+            faint = (numbers + centre) * rng.uniform(0.35, 1.0) - centre + rng.uniform(0.0, 1.0) * unit
             return np.asarray(faint + rng.normal(0.0, rng.uniform(0.0, 0.4), numbers.shape) * unit)
         case 4:
             kept = np.where(np.arange(p) < rng.integers(1, p), 1.0, rng.uniform(0.0, 0.9))

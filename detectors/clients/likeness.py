@@ -28,8 +28,9 @@ ORDINARY = 3_000
 as many decoys as all of them.
 """
 DEVICES = 3
+NETWORKS = 4
 ROUNDS = 20
-WEIGHT_DECAY = 0.3
+WEIGHT_DECAY = 0.1
 """So much that the network stays smooth where neither ordinary nor made-up queries are."""
 _WEIGHTS = ("mean", "scale", "enter", "enter_bias", "leave", "leave_bias")
 
@@ -55,25 +56,12 @@ class Likeness:
         rng = np.random.default_rng(seed)
         index = rng.permutation(len(vectors))[:ORDINARY]
         stock = Stock.of(source, vectors[index], label[index], rng)
-        plain, _ = stock.drawn(min(ORDINARY, 2 * len(index)), rng)
-        ordinary = np.concatenate([plain, *(disguised(stock, plain, rng) for _ in range(DEVICES))])
-        made = np.concatenate(decoys(stock, len(ordinary), rng))
-        inputs = _inputs(*space.whitened(np.concatenate([stock.squashed(ordinary), made])))
-        target = np.repeat([0, 1], [len(ordinary), len(made)])
-        mean, scale = inputs.mean(axis=0), inputs.std(axis=0) + 1e-6
-        network = MLPClassifier(
-            (HIDDEN,),
-            batch_size=200,
-            max_iter=ROUNDS,
-            alpha=WEIGHT_DECAY,
-            learning_rate_init=2e-3,
-            random_state=seed,
-        )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            network.fit((inputs - mean) / scale, target)
-        first, second = network.coefs_
-        return cls(mean, scale, first, network.intercepts_[0], second[:, 0], network.intercepts_[1])
+        lots = [_lot(stock, space, min(ORDINARY, 2 * len(index)), rng) for _ in range(NETWORKS)]
+        pooled = np.concatenate([inputs for inputs, _ in lots])
+        mean, scale = pooled.mean(axis=0), pooled.std(axis=0) + 1e-6
+        networks = [_network((inputs - mean) / scale, target, seed + i) for i, (inputs, target) in enumerate(lots)]
+        enter, bias, leave, last = (np.concatenate(parts, axis=-1) for parts in zip(*networks, strict=True))
+        return cls(mean, scale, enter, bias, leave / NETWORKS, np.array([last.mean()]))
 
     def scores(self, white: FloatArray, left: FloatArray) -> FloatArray:
         """(n,) log odds that a query was made up, by the whitened components and what they leave out."""
@@ -86,6 +74,27 @@ class Likeness:
     @classmethod
     def load(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
         return cls(**{name: arrays[name] for name in _WEIGHTS})
+
+
+def _lot(stock: Stock, space: Space, n: int, rng: np.random.Generator) -> tuple[FloatArray, NDArray[np.int64]]:
+    """Inputs of n ordinary rows as they are and through devices, and of as many decoys; 1 marks a decoy."""
+    plain, _ = stock.drawn(n, rng)
+    ordinary = np.concatenate([plain, *(disguised(stock, plain, rng) for _ in range(DEVICES))])
+    made = np.concatenate(decoys(stock, len(ordinary), rng))
+    inputs = _inputs(*space.whitened(np.concatenate([stock.squashed(ordinary), made])))
+    return inputs, np.repeat([0, 1], [len(ordinary), len(made)])
+
+
+def _network(inputs: FloatArray, target: NDArray[np.int64], seed: int) -> tuple[FloatArray, ...]:
+    """Weights (q + 2, HIDDEN) and (HIDDEN,), then (HIDDEN,) and (1,)."""
+    network = MLPClassifier(
+        (HIDDEN,), batch_size=200, max_iter=ROUNDS, alpha=WEIGHT_DECAY, learning_rate_init=2e-3, random_state=seed
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        network.fit(inputs, target)
+    first, second = network.coefs_
+    return first, network.intercepts_[0], second[:, 0], network.intercepts_[1]
 
 
 def _inputs(white: FloatArray, left: FloatArray) -> FloatArray:
