@@ -71,8 +71,17 @@ class RingCode:
         for i in range(0, len(batch), CHUNK):
             part = np.arange(i, min(i + CHUNK, len(batch)))
             vectors, present[part], _ = self.map.vectors(batch.take(part))
-            coded[part] = np.clip(vectors @ self.projection, -6e4, 6e4).astype(np.float16)
+            coded[part] = _coded(vectors, self.projection)
         return coded, present
+
+    def codes_of(self, vectors: FloatArray, label: IntArray, capacity: int = 256) -> FloatArray:
+        """(n,) codes of one client's queries, in order, from their (n, p) vectors in the view."""
+        coded = _coded(vectors, self.projection)
+        found = [
+            compare(coded[max(0, i - capacity) : i], coded[i : i + _BLOCK], capacity)[0]
+            for i in range(0, len(coded), _BLOCK)
+        ]
+        return self.codes(np.concatenate([np.empty(0), *found]), label)
 
     def codes(self, distance: FloatArray, label: IntArray) -> FloatArray:
         """(n,) codes of distances (inf = no recent query, NaN = unknown) of queries with these class positions."""
@@ -103,6 +112,10 @@ class RingCode:
         inner = {name[4:]: array for name, array in arrays.items() if name.startswith("map.")}
         same = float(arrays["same"][0])
         return cls(VectorMap.load(inner, facts), arrays["projection"], labels, same, arrays["near"], arrays["walk"])
+
+
+def _coded(vectors: FloatArray, projection: FloatArray) -> NDArray[np.float16]:
+    return np.asarray(np.clip(vectors @ projection, -6e4, 6e4).astype(np.float16))
 
 
 def random_projection(width: int, rng: np.random.Generator) -> FloatArray:

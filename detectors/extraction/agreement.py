@@ -4,6 +4,9 @@ Fisher's method (Statistical Methods for Research Workers, 1932) multiplies p-va
 independent among honest clients: a tester is odd to all of them. But they are taken to be odd together in the worst way
 there is: the share of clients that is oddest to one head is taken to be the share that is oddest to every other, and
 only among those do heads see different things.
+
+A client is of a sort that the reference shows or of another, and two heads have to agree about each: what a new device
+explains of one head is no evidence of theft, however far out the other says that the client is.
 """
 
 from __future__ import annotations
@@ -24,10 +27,10 @@ def together(first: Heard, second: Heard) -> float:
 
 def both(first: float, second: float, odd: float) -> float:
     """Natural log of the p-value of two, given by their natural logs, where the same share ``odd`` of clients is odd to
-    both and the two are independent among those. The lesser of the two where the larger is not below ``odd``.
+    both and the two are independent among those; 0 where one of them is not below ``odd``, for then they do not agree.
     """
     least = float(np.log(odd))
     if max(first, second) >= least:
-        return min(first, second)
+        return 0.0
     product = first + second - 2.0 * least
     return least + product + float(np.log1p(-product))

@@ -48,9 +48,9 @@ class Channels:
         names: names of the conformal channels.
         likeness: how much a query looks made up, by the last view.
         loc, scale: (C + 1, channels) by which raw scores of a class are made comparable.
-        table: (channels + 3, grid) quantiles of the comparable scores, then of minus the last of them, then of the
-            strangest structural channel, last of both that and likeness; the last two such that queries through new
-            devices do not exceed them either.
+        table: (channels + 4, grid) quantiles of the comparable scores, then of minus the last of them, then such that
+            queries through new devices do not exceed them either: of likeness, of the strangest structural channel, of
+            both together.
         frequencies, phases: of the Fourier features; fourier_means (C + 1, 2 FOURIER) their ordinary class means.
     """
 
@@ -116,7 +116,7 @@ class Channels:
         present = read[0][1]
         phi[~present] = 0.0
         strangeness = self.strangeness(rarity)
-        return Rows(label, present, phi, strangeness, self.won(rarity, strangeness, self.sureness(raw, label)), first)
+        return Rows(label, present, phi, strangeness, self.won(raw, label, rarity, strangeness), first)
 
     def rarity(self, raw: FloatArray, label: IntArray) -> FloatArray:
         """(n, channels) -ln of the conformal p-value, extended linearly beyond the table; NaN where not logged."""
@@ -130,12 +130,18 @@ class Channels:
         """(n,) -ln of the share of ordinary answers of the class that are as sure; NaN where scores are not logged."""
         if self.names[-1] != MARGIN:
             return np.full(len(raw), np.nan)
-        return surprisal((self.loc[label, -1] - raw[:, -1]) / self.scale[label, -1], self.table[-3])
+        return surprisal((self.loc[label, -1] - raw[:, -1]) / self.scale[label, -1], self.table[-4])
 
-    def won(self, rarity: FloatArray, strangeness: FloatArray, sureness: FloatArray) -> FloatArray:
-        """(n, 4) growth of each of ``WAGERS``, rounded to 1/1024 as Fourier features are."""
+    def foreignness(self, raw: FloatArray, label: IntArray) -> FloatArray:
+        """(n,) -ln of the share of queries of the class, as they are or through new devices, that look as made up."""
+        j = self.names.index(LIKENESS)
+        return surprisal((raw[:, j] - self.loc[label, j]) / self.scale[label, j], self.table[-3])
+
+    def won(self, raw: FloatArray, label: IntArray, rarity: FloatArray, strangeness: FloatArray) -> FloatArray:
+        """(n, 5) growth of each of ``WAGERS``, rounded to 1/1024 as Fourier features are."""
         hard = rarity[:, -1] if self.names[-1] == MARGIN else np.full(len(rarity), np.nan)
-        nats = np.stack([rarity[:, self.names.index(LIKENESS)], strangeness, hard, sureness], axis=1)
+        made_up, sure = rarity[:, self.names.index(LIKENESS)], self.sureness(raw, label)
+        nats = np.stack([made_up, strangeness, hard, sure, self.foreignness(raw, label)], axis=1)
         return np.rint(1024.0 * growth(nats)) / 1024.0
 
     def strangeness(self, rarity: FloatArray) -> FloatArray:
@@ -189,7 +195,7 @@ class Channels:
 class Rows:
     """(n,) class positions, (n,) whether the query could be seen, (n, d) channel rows, (n,) strangeness (-ln p).
 
-    ``won`` (n, 4) is what bets on the query win, ``white`` (n, q) are the whitened components of the first view.
+    ``won`` (n, 5) is what bets on the query win, ``white`` (n, q) are the whitened components of the first view.
     """
 
     label: IntArray

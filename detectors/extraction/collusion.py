@@ -26,7 +26,7 @@ from detectors.extraction.layout import Sums
 from detectors.extraction.looks import Bench, look
 from detectors.extraction.peers import Company
 from detectors.extraction.pools import USUAL_RETENTION, Links, Pool, pooled, worth
-from detectors.extraction.verdict import MIN_EFFECT, Finding, examine
+from detectors.extraction.verdict import CHOSEN_SPREAD, DRIFT_SPREAD, MIN_EFFECT, Finding, examine
 
 LINK = "link/"
 """Keyed sums whose names start so count the events of each client under each value of a linking key."""
@@ -34,7 +34,8 @@ NEW_FOR_S = 7 * 86_400.0
 LEAST_NEWCOMERS = 5
 NEWCOMERS = "new accounts"
 STRANGERS = 0.0
-AGREEMENT = float(np.log(1e-3))
+AGREEMENT = -float(np.log(2e-4))
+"""Evidence of theft from which a group is accused; more than of a client, since its members were chosen among many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +104,8 @@ class Collusion:
         for one in finds:
             if -one.log_p < self.limits.group:
                 continue
-            part = 1.0 / float(np.sqrt(len(one.members)))
-            finding, baseline = self._together(accounts, one.members, STRANGERS, part)
-            agreed = min(finding.log_p[1:]) <= AGREEMENT and finding.effect >= MIN_EFFECT
+            finding, baseline = self._together(accounts, one.members, STRANGERS, CHOSEN_SPREAD)
+            agreed = finding.stolen >= AGREEMENT and finding.effect >= MIN_EFFECT
             minor = 2 * len(one.members) < int((accounts.fresh >= LEAST_QUERIES).sum())
             status = 2 if agreed and minor else 1
             names = [accounts.names[i] for i in one.members.tolist()]
@@ -128,7 +128,7 @@ class Collusion:
         young = np.flatnonzero(usable & ~known & (accounts.first_at > scene.end - NEW_FOR_S))
         if len(young) < LEAST_NEWCOMERS or 2 * len(young) > usable.sum():
             return None
-        finding, baseline = self._together(accounts, young, USUAL_RETENTION, 1.0)
+        finding, baseline = self._together(accounts, young, USUAL_RETENTION, DRIFT_SPREAD)
         if max(finding.stolen, finding.odd) < self.limits.group:
             return None
         status = 2 if finding.stolen >= self.limits.group and finding.effect >= MIN_EFFECT else 1
@@ -140,13 +140,13 @@ class Collusion:
             gathering, finding, evidence, self.limits.group, self.channels, baseline, [], _strange(accounts, young)
         )
 
-    def _together(self, accounts: Accounts, members: IntArray, kept: float, part: float) -> tuple[Finding, Baseline]:
-        """The members as one client beside all other accounts; of what bets on them won, only this part counts."""
+    def _together(self, accounts: Accounts, members: IntArray, kept: float, spread: float) -> tuple[Finding, Baseline]:
+        """The members as one client beside all other accounts, who may win ``spread`` times as much as they do."""
         n_classes = len(self.channels.labels) + 1
         others = np.setdiff1d(np.flatnonzero(accounts.fresh > 0), members)
         company = Company(np.empty((0, accounts.sums.shape[1])), n_classes, accounts.together(others, n_classes))
         baseline = pooled(self.baseline, worth(accounts.fresh[members], kept))
-        return examine(accounts.together(members, n_classes).discounted(part), baseline, company), baseline
+        return examine(accounts.together(members, n_classes), baseline, company, drift_spread=spread), baseline
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -147,13 +147,15 @@ def _calibrated(
     frequencies = rng.standard_normal((white.shape[1], FOURIER)) / reach
     empty = np.zeros((len(labels) + 1, 2 * FOURIER))
     sure = quantile_table(-scores[:, -1]) if names[-1] == MARGIN else table[0]
-    table = np.vstack([table, sure, table[:2]])
+    table = np.vstack([table, sure, table[:3]])
     channels = Channels(labels, views, names, likeness, loc, scale, table, frequencies, empty)
     rarity = channels.rarity(raw, label)
     plain, moved = rarity[present], channels.rarity(behind, label)[present]
+    likest = names.index(LIKENESS)
+    foreign = _larger(scores[present, likest], ((behind - loc[label]) / scale[label])[present, likest])
     worst = _larger(strangest(plain, names), strangest(moved, names))
     both = _larger(fisher(plain, names, worst), fisher(moved, names, worst))
-    channels = replace(channels, table=np.vstack([table[:-2], worst, both]))
+    channels = replace(channels, table=np.vstack([table[:-3], foreign, worst, both]))
     waves = channels.fourier(white)
     centred = np.empty_like(waves)
     for f in range(FOLDS):
@@ -164,7 +166,7 @@ def _calibrated(
     phi = np.concatenate([channels.levels(rarity), centred], axis=1)
     phi[~present] = 0.0
     strangeness = channels.strangeness(rarity)
-    won = channels.won(rarity, strangeness, channels.sureness(raw, label))
+    won = channels.won(raw, label, rarity, strangeness)
     return channels, Rows(label, present, phi, strangeness, won, white)
 
 

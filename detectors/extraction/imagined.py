@@ -68,21 +68,21 @@ class Shown:
 
     def sent(
         self, index: IntArray, events: EventBatch, stocks: Sequence[Stock] | None, rng: np.random.Generator
-    ) -> Rows:
-        """The channel rows of ``events``, once (m,) ``index`` of the reference, behind a new device or as they are.
+    ) -> list[Sight]:
+        """What the views read of ``events``, once (m,) ``index`` of the reference, as they are or behind a device."""
+        sights = self.channels.read(events)
+        if stocks is None:
+            return sights
+        return [
+            (_through(stock, vectors, rng), seen, nats)
+            for stock, (vectors, seen, nats) in zip(stocks, sights, strict=True)
+        ]
+
+    def rows_of(self, index: IntArray, sights: Sequence[Sight]) -> Rows:
+        """The channel rows of events ``index`` if the views read this of them.
 
         Predicted classes stay those of the reference; how hard the answers would be is imitated.
         """
-        sights = self.channels.read(events)
-        if stocks is not None:
-            sights = [
-                (_through(stock, vectors, rng), seen, nats)
-                for stock, (vectors, seen, nats) in zip(stocks, sights, strict=True)
-            ]
-        return self.rows_of(index, sights)
-
-    def rows_of(self, index: IntArray, sights: Sequence[Sight]) -> Rows:
-        """The channel rows of events ``index`` if the views read this of them."""
         hardness = None if self.hardness is None else self.hardness[index]
         if hardness is not None and self.imitation is not None:
             hardness = self.imitation.hardness(index, self.channels.views[-1].space.whitened(sights[-1][0])[0])
@@ -91,17 +91,18 @@ class Shown:
 
 def newcomers(shown: Shown, code: RingCode, seed: int) -> Newcomers:
     """All sorts of them."""
-    return Newcomers(changed(shown, seed), narrow(shown, code, seed), unrounded(shown, seed))
+    return Newcomers(changed(shown, code, seed), narrow(shown, code, seed), unrounded(shown, seed))
 
 
-def changed(shown: Shown, seed: int) -> list[Honest]:
-    """The reference's clients behind new devices."""
+def changed(shown: Shown, code: RingCode, seed: int) -> list[Honest]:
+    """The reference's clients behind new devices; a dull one makes queries alike, so their repeats are told anew."""
     rng = np.random.default_rng(seed)
-    stocks = shown.stocks(rng)
-    return [
-        _honest(client, shown.sent(index, shown.batch.take(index), stocks, rng))
-        for client, index in _able(shown)[:CHANGED_CLIENTS]
-    ]
+    stocks, out = shown.stocks(rng), []
+    for client, index in _able(shown)[:CHANGED_CLIENTS]:
+        sights = shown.sent(index, shown.batch.take(index), stocks, rng)
+        near = near_of(code.codes_of(sights[-1][0], shown.rows.label[index]))
+        out.append(_honest(client, shown.rows_of(index, sights), near))
+    return out
 
 
 def unrounded(shown: Shown, seed: int) -> list[Honest]:
@@ -116,7 +117,7 @@ def unrounded(shown: Shown, seed: int) -> list[Honest]:
             (vectors[index], seen[index], nats[index] + [0.0, _off_grain(grain, rng)])
             for (vectors, seen, nats), grain in zip(shown.read, grains, strict=True)
         ]
-        out.append(_honest(f"unrounded {client}", shown.rows_of(index, sights)))
+        out.append(_honest(f"unrounded {client}", shown.rows_of(index, sights), np.empty((0, 2), dtype=bool)))
     return out
 
 
@@ -128,8 +129,8 @@ def _able(shown: Shown) -> list[tuple[str, IntArray]]:
     return [(client, index) for client, index in found if len(index) >= MIN_QUERIES]
 
 
-def _honest(client: str, rows: Rows) -> Honest:
-    return Honest(client, rows.phi, rows.won, rows.strange, np.empty((0, 2), dtype=bool))
+def _honest(client: str, rows: Rows, near: NDArray[np.bool_]) -> Honest:
+    return Honest(client, rows.phi, rows.won, rows.strange, near)
 
 
 def narrow(shown: Shown, code: RingCode, seed: int) -> list[Honest]:
@@ -153,7 +154,7 @@ def narrow(shown: Shown, code: RingCode, seed: int) -> list[Honest]:
         asked = _of_one_kind(asked, rng) if fixed else asked
         asked = replace(asked, client_id=np.full(n, f"narrow {i}", dtype=object))
         codes = rings.annotate(asked).annotations[NEAREST_RECENT]
-        found = shown.sent(index, asked, stocks if i % 2 else None, rng)
+        found = shown.rows_of(index, shown.sent(index, asked, stocks if i % 2 else None, rng))
         new = fresh(found, codes)
         out.append(Honest(f"narrow {i}", found.phi[new], found.won[new], found.strange[new], near_of(codes)))
     return out

@@ -53,14 +53,8 @@ class Sums:
 
     @property
     def won(self) -> FloatArray:
-        """(4,) nats that each of ``WAGERS`` won over the fresh queries."""
+        """(5,) nats that each of ``WAGERS`` won over the fresh queries."""
         return self.vector[len(COUNTS) + self.n_classes : row_at(self.n_classes)]
-
-    def discounted(self, part: float) -> Sums:
-        """The same, but of what bets won only this part."""
-        vector = self.vector.copy()
-        vector[len(COUNTS) + self.n_classes : row_at(self.n_classes)] *= part
-        return Sums(vector, self.n_classes)
 
     def share(self, part: str, whole: str) -> float:
         return self.count(part) / max(1.0, self.count(whole))

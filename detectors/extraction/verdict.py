@@ -36,7 +36,10 @@ LogP = tuple[float, float, float, float]
 AGREEMENT = float(np.log(0.03))
 """Log p-value from which a head agrees with another."""
 DRIFT_SPREAD = 2.0
-"""How many times as much as its peers a client may win that follows a drift of all."""
+"""How many times as much as its peers a client may win that follows a drift of all; ``CHOSEN_SPREAD`` of clients that
+were chosen for going farthest.
+"""
+CHOSEN_SPREAD = 5.0
 MIN_EFFECT = 0.04
 OVERWHELMING_EFFECT = 0.15
 OVERWHELMING_DISCOUNT = 1.25
@@ -123,10 +126,12 @@ def examine(
     itself: Itself | None = None,
     client: str = "",
     beside: Beside = Beside(),
+    drift_spread: float = DRIFT_SPREAD,
 ) -> Finding:
     """One look at one window of a client among its peers, and beside its own past.
 
     The past ``own`` excuses what it explains; with ``itself`` it also accuses a client that is no longer like it.
+    ``drift_spread`` is how many times as much as its peers it may win if it follows a drift of all.
     """
     fresh, compared = sums.count("fresh"), sums.count("compared")
     spread = baseline.spread
@@ -141,7 +146,7 @@ def examine(
     h1 = tails.distance.heard(ratio if fresh >= 10 else 0.0)
     near_peers = (company.rate(("near",), "compared"), company.rate(("near", "close"), "compared"))
     near = (sums.count("near"), sums.count("near") + sums.count("close"))
-    known = np.maximum(DRIFT_SPREAD * company.won(), _won_past(own))
+    known = np.maximum(drift_spread * company.won(), _won_past(own))
     won = baseline.excuse.excess(sums.won, fresh, sums.mean, known) if fresh >= 10 else Won.nothing()
     p3 = -min(
         baseline.near[0].log_p(near[0], compared, near_peers[0], _near_past(own, 0)),
@@ -177,8 +182,7 @@ def examine(
 
 def _agreed(first: Heard, share: float, *witnesses: Heard) -> float:
     """The evidence of one head, with its share, where another agrees; 0 where none does."""
-    found = [together(first, one) for one in witnesses if max(first.log_p, one.log_p) < AGREEMENT]
-    return max(0.0, float(np.log(share)) - min(found, default=0.0))
+    return max(0.0, float(np.log(share)) - min(together(first, one) for one in witnesses))
 
 
 def _near_past(own: History | None, level: int) -> tuple[float, float]:
@@ -186,5 +190,5 @@ def _near_past(own: History | None, level: int) -> tuple[float, float]:
 
 
 def _won_past(own: History | None) -> FloatArray:
-    """(4,) nats a query that bets won in the client's past, shrunk towards none."""
+    """(5,) nats a query that bets won in the client's past, shrunk towards none."""
     return np.zeros(len(WAGERS)) if own is None else own.won / (own.fresh + PAST_WEIGHT)

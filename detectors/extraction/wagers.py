@@ -5,8 +5,8 @@ Vovk, Nouretdinov and Gammerman (Testing exchangeability on-line, 2003) with exp
 p-values are uniform, and it grows fastest where a small share of the queries is very rare. The logarithm of the stake
 is a sum over queries, so it can be added up over panes, partitions and clients.
 
-Four bets run beside each other: that queries are made up, that they are strange, that answers are hard, and that they
-are surer than they should be.
+Five bets run beside each other: that queries are made up, that they are strange, that answers are hard, that they are
+surer than they should be, and that queries are foreign: made up even beside what made-up devices send.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from detectors.batch import FloatArray
 
-WAGERS = ("made_up", "strange", "hard", "sure")
+WAGERS = ("made_up", "strange", "hard", "sure", "foreign")
+_ASKED, _LEFT, _ANSWERED = [0, 1], [4, 1], [2, 3]
 SHARE = 0.1
 MOST_NATS = 12.0
 """Rarer queries count as such."""
@@ -30,6 +31,8 @@ LEAST_GROWTH = 3.0
 """Smaller growth, in nats, is none: one honest client in twenty would see it if all were alike."""
 HARD_TO_SEE = 0.5
 """Part of what the bet on made-up queries wins that a client of another sort is granted for its answers as well."""
+FARTHER = 1.25
+"""How many times as much as made-up newcomers' may be explained of a real one's: nobody makes up all that there is."""
 EDGE = 0.5
 """A query belongs to the unusual half where it looks more made up than this share of ordinary ones of its class."""
 _BULK = np.linspace(0.5, 1.0, 6)
@@ -40,7 +43,7 @@ _QUANTILE = 0.9
 
 
 Seen = tuple[FloatArray, FloatArray]
-"""Channel rows (m, d) and growth (m, 4) of one client's queries."""
+"""Channel rows (m, d) and growth (m, 5) of one client's queries."""
 
 
 def growth(nats: FloatArray) -> FloatArray:
@@ -59,8 +62,8 @@ class Excuse:
 
     Attributes:
         column: where a channel row holds whether the query is of the unusual half.
-        table: (4, 6) nats a query explained where .5, .6 … of all queries are of the unusual half.
-        usual: (4,) nats a query that honest clients of the reference win on average, at least 0.
+        table: (5, 6) nats a query explained where .5, .6 … of all queries are of the unusual half.
+        usual: (5,) nats a query that honest clients of the reference win on average, at least 0.
         most: the most unusual bulk among them.
     """
 
@@ -77,24 +80,25 @@ class Excuse:
         """
         usual = np.mean([won.mean(axis=0) for _, won in honest], axis=0) if honest else np.zeros(len(WAGERS))
         bulks = [float(phi[:, column].mean()) + EDGE for phi, _ in honest if len(phi) >= _FEWEST_QUERIES]
-        asked, answered = (_explained(column, made_up) for made_up in ([*changed, *narrow], changed))
-        table = np.concatenate([asked[:2], answered[2:]])
+        table, answered = (_explained(column, made_up) for made_up in ([*changed, *narrow], changed))
+        table[_ANSWERED] = answered[_ANSWERED]
         return cls(column, table, np.maximum(usual, 0.0), max(bulks, default=1.0))
 
     def explained(self, mean: FloatArray, most: float = 1.0) -> FloatArray:
-        """(4,) nats a query explained for a client with that mean row, its bulk counted up to ``most``."""
+        """(5,) nats a query explained for a client with that mean row, its bulk counted up to ``most``."""
         bulk = min(float(mean[self.column]) + EDGE, most)
         return np.array([np.interp(bulk, _BULK, row) for row in self.table])
 
     def excess(self, won: FloatArray, n: float, mean: FloatArray, known: FloatArray | None = None) -> Won:
-        """What n queries won beyond what is usual, or ``known`` (4,) nats a query of peers or of the past."""
+        """What n queries won beyond what is usual, or ``known`` (5,) nats a query of peers or of the past."""
         usual = self.usual if known is None else np.maximum(self.usual, known)
-        shown, unshown = usual.copy(), np.maximum(usual, self.explained(mean))
-        shown[:2] = np.maximum(usual, self.explained(mean, self.most))[:2]
-        unshown[2:] = np.maximum(unshown[2:], HARD_TO_SEE * won[0] / max(n, 1.0))
+        shown, unshown = usual.copy(), np.maximum(usual, FARTHER * self.explained(mean))
+        shown[_ASKED] = np.maximum(usual, self.explained(mean, self.most))[_ASKED]
+        unshown[_ANSWERED] = np.maximum(unshown[_ANSWERED], HARD_TO_SEE * won[0] / max(n, 1.0))
         span = min(1.0, SPAN / max(n, 1.0))
-        plain, left = (np.maximum((won - n * base) * span, LEAST_GROWTH).tolist() for base in (shown, unshown))
-        return Won(max(plain[:2]), plain[2], plain[3], max(left[:2]), left[2], left[3])
+        plain, left = (np.maximum((won - n * base) * span, LEAST_GROWTH) for base in (shown, unshown))
+        (hard, sure), (hard_left, sure_left) = plain[_ANSWERED].tolist(), left[_ANSWERED].tolist()
+        return Won(float(plain[_ASKED].max()), hard, sure, float(left[_LEFT].max()), hard_left, sure_left)
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
         shape = np.array([self.column, self.most])
@@ -107,7 +111,7 @@ class Excuse:
 
 
 def _explained(column: int, made_up: Sequence[Seen]) -> FloatArray:
-    """(4, 6) nats a query that most clients with such a bulk win, rising; 0 where there are too few of them."""
+    """(5, 6) nats a query that most clients with such a bulk win, rising; 0 where there are too few of them."""
     able = [(phi, won) for phi, won in made_up if len(phi) >= _FEWEST_QUERIES]
     bulk = np.array([phi[:, column].mean() + EDGE for phi, _ in able])
     rates = np.array([won.mean(axis=0) for _, won in able]).reshape(-1, len(WAGERS))

@@ -24,8 +24,8 @@ def test_clients_that_are_odd_to_both_heads_are_as_rare_as_they_say() -> None:
         assert (found <= np.log(level)).sum() <= 1.1 * level * len(log_p) + 3.0 * np.sqrt(level * len(log_p))
 
 
-def test_a_second_head_that_sees_nothing_odd_says_nothing() -> None:
-    assert both(-9.0, -1.0, ODD) == -9.0
+def test_a_head_that_sees_nothing_odd_does_not_agree_however_sure_the_other_is() -> None:
+    assert both(-9.0, -1.0, ODD) == both(-1.0, -40.0, ODD) == 0.0
 
 
 def test_two_heads_that_are_sure_are_surer_than_one() -> None:
@@ -33,6 +33,7 @@ def test_two_heads_that_are_sure_are_surer_than_one() -> None:
     assert both(-20.0, -9.0, ODD) == pytest.approx(both(-9.0, -20.0, ODD))
 
 
-def test_newcomers_are_weighed_by_how_rare_they_are_once() -> None:
-    odd = Heard(-40.0, -0.5, 0.01)
-    assert together(odd, odd) == pytest.approx(np.log(0.01) - 0.5, abs=0.01)
+def test_what_explains_one_head_of_a_newcomer_leaves_no_more_than_how_rare_newcomers_are() -> None:
+    far, explained = Heard(-40.0, -6.0, 0.01), Heard(-40.0, -0.5, 0.01)
+    assert together(far, explained) == together(explained, explained) == pytest.approx(np.log(0.01))
+    assert together(far, far) < np.log(0.01) - 6.0

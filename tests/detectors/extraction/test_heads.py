@@ -81,8 +81,8 @@ def test_two_heads_do_not_count_twice_how_rare_an_unshown_sort_is():
     heard = tail.heard(21.0)
     assert heard.log_p < np.log(0.01)
     assert heard.unshown == pytest.approx(np.log(0.5), abs=0.3)
-    assert _agreed(heard, 1.0, heard) == pytest.approx(-heard.log_p, abs=0.1)
-    assert _agreed(heard, 1.0, Heard.alone(-1.0)) == 0.0
+    assert _agreed(heard, 1.0, heard) == pytest.approx(-np.log(heard.weight))
+    assert _agreed(heard, 1.0, Heard.alone(-1.0)) == pytest.approx(0.0, abs=1e-12)
 
 
 def test_a_tail_that_is_softened_says_so_many_times_less():

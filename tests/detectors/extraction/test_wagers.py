@@ -26,7 +26,7 @@ def test_a_tenth_of_very_rare_queries_wins_and_what_is_not_logged_does_not() -> 
 
 
 def _client(rng: np.random.Generator, n: int, bulk: float, won: float) -> Seen:
-    """Rows (n, 1) of which the share ``bulk`` is unusual, and (n, 4) growth of ``won`` a query."""
+    """Rows (n, 1) of which the share ``bulk`` is unusual, and (n, 5) growth of ``won`` a query."""
     return (rng.random((n, 1)) < bulk) - EDGE, np.full((n, len(WAGERS)), won)
 
 
@@ -46,7 +46,7 @@ def test_a_device_that_moves_all_queries_is_excused_and_a_mixture_is_not() -> No
 
 
 def test_answers_count_in_full_where_the_sort_of_client_is_shown_and_beyond_the_excuse_where_it_is_not() -> None:
-    won = _excuse(np.random.default_rng(6)).excess(np.array([0.0, 0.0, 60.0, 60.0]), 400, np.array([0.98 - EDGE]))
+    won = _excuse(np.random.default_rng(6)).excess(np.array([0.0, 0.0, 60.0, 60.0, 0.0]), 400, np.array([0.98 - EDGE]))
     assert (won.hard, won.sure) == (60.0, 60.0)
     assert won.hard_left == LEAST_GROWTH
 
