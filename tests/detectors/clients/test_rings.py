@@ -125,3 +125,14 @@ def test_annotating_leaves_the_batch_as_it_was(kit, rings):
     assert dict(batch.annotations) == {}
     np.testing.assert_array_equal(batch.numeric, before)
     assert len(concatenate([batch])) == len(annotated)
+
+
+def test_codes_from_vectors_are_those_of_the_events(kit):
+    batch = kit("crowd")(1, 40, 200, "ref")
+    labels = common_labels(batch, MIN_CLASS_ROWS)
+    view = view_maps(batch, infer_schema(batch))[-1]
+    label = positions(predicted(batch), labels)
+    code, codes = fit_rings(batch, view, label, labels, 3)
+    own = np.flatnonzero(batch.client_id == "ref-3")
+    vectors, _, _ = view.vectors(batch.take(own))
+    np.testing.assert_array_equal(code.codes_of(vectors, label[own]), codes[own])
