@@ -1,8 +1,8 @@
 """Likeness: how much a query looks like one that was made up, rather than one that came through some device.
 
-A small network learns the difference between the reference's queries, seen through devices that nobody has yet, and
-decoys made from them (``detectors/clients/decoys.py``). Its score is only ever ranked among those of honest
-queries, so whatever it learned, it cannot raise the rate of false alarms.
+Small networks learn the difference between the reference's queries, seen through devices that nobody has yet, and
+decoys made from them (``detectors/clients/decoys.py``). Their mean score is only ever ranked among those of
+honest queries, so whatever they learned, it cannot raise the rate of false alarms.
 """
 
 from __future__ import annotations
@@ -23,24 +23,29 @@ from detectors.clients.space import Space
 from detectors.clients.vectors import VectorMap
 
 HIDDEN = 64
-ORDINARY = 3_000
-"""Ordinary rows learned from, fewer from a small reference; each as it is and through ``DEVICES`` made-up devices, and
-as many decoys as all of them.
+NETWORKS = 4
+"""How many learn apart, each from devices and decoys of its own, so that the luck of a draw counts for less."""
+KNOWN = 3_000
+"""Ordinary rows to make others from; fewer in a small reference."""
+ORDINARY = 1_500
+"""Of those, the rows that one network learns from, each as it is and through ``DEVICES`` made-up devices, and as many
+decoys as all of them.
 """
 DEVICES = 3
-NETWORKS = 4
 ROUNDS = 20
+BATCH = 1_000
 WEIGHT_DECAY = 0.1
-"""So much that the network stays smooth where neither ordinary nor made-up queries are."""
+"""So much that a network stays smooth where neither ordinary nor made-up queries are."""
 _WEIGHTS = ("mean", "scale", "enter", "enter_bias", "leave", "leave_bias")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Likeness:
-    """A network of one hidden layer over whitened components and two distances; weights as plain arrays.
+    """The mean of networks of one hidden layer over whitened components and two distances; weights as plain arrays.
 
     Attributes:
-        mean, scale: (q + 2,). enter: (q + 2, HIDDEN), enter_bias: (HIDDEN,). leave: (HIDDEN,), leave_bias: (1,).
+        mean, scale: (q + 2,). enter: (q + 2, h), enter_bias: (h,) with h = NETWORKS x HIDDEN. leave: (h,),
+            leave_bias: (1,).
     """
 
     mean: FloatArray
@@ -54,9 +59,9 @@ class Likeness:
     def fit(cls, source: VectorMap, space: Space, vectors: FloatArray, label: IntArray, seed: int) -> Self:
         """Learn from (n, p) ordinary vectors with predicted classes; deterministic given the seed, about a second."""
         rng = np.random.default_rng(seed)
-        index = rng.permutation(len(vectors))[:ORDINARY]
+        index = rng.permutation(len(vectors))[:KNOWN]
         stock = Stock.of(source, vectors[index], label[index], rng)
-        lots = [_lot(stock, space, min(ORDINARY, 2 * len(index)), rng) for _ in range(NETWORKS)]
+        lots = [_lot(stock, space, min(ORDINARY, len(index)), rng) for _ in range(NETWORKS)]
         pooled = np.concatenate([inputs for inputs, _ in lots])
         mean, scale = pooled.mean(axis=0), pooled.std(axis=0) + 1e-6
         networks = [_network((inputs - mean) / scale, target, seed + i) for i, (inputs, target) in enumerate(lots)]
@@ -88,7 +93,7 @@ def _lot(stock: Stock, space: Space, n: int, rng: np.random.Generator) -> tuple[
 def _network(inputs: FloatArray, target: NDArray[np.int64], seed: int) -> tuple[FloatArray, ...]:
     """Weights (q + 2, HIDDEN) and (HIDDEN,), then (HIDDEN,) and (1,)."""
     network = MLPClassifier(
-        (HIDDEN,), batch_size=200, max_iter=ROUNDS, alpha=WEIGHT_DECAY, learning_rate_init=2e-3, random_state=seed
+        (HIDDEN,), batch_size=BATCH, max_iter=ROUNDS, alpha=WEIGHT_DECAY, learning_rate_init=5e-3, random_state=seed
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
