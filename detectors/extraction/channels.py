@@ -27,6 +27,8 @@ STRANGE = 0.01
 """A query is called strange where it is rarer than this share of ordinary queries of its class."""
 FOURIER = 16
 LIKENESS, MARGIN, CATEGORIES, GRAIN = "likeness", "margin", "categories", "grain"
+_SURE, _FOREIGN, _WORST, _BOTH = -4, -3, -2, -1
+"""The last rows of ``Channels.table``."""
 CHUNK = 512
 """Rows worked on at a time, so that wide vectors stay in cache."""
 _GRID = np.concatenate([np.linspace(0.98, 0.1, 45), np.geomspace(0.09, 0.001, 40)])
@@ -130,12 +132,12 @@ class Channels:
         """(n,) -ln of the share of ordinary answers of the class that are as sure; NaN where scores are not logged."""
         if self.names[-1] != MARGIN:
             return np.full(len(raw), np.nan)
-        return surprisal((self.loc[label, -1] - raw[:, -1]) / self.scale[label, -1], self.table[-4])
+        return surprisal((self.loc[label, -1] - raw[:, -1]) / self.scale[label, -1], self.table[_SURE])
 
     def foreignness(self, raw: FloatArray, label: IntArray) -> FloatArray:
         """(n,) -ln of the share of queries of the class, as they are or through new devices, that look as made up."""
         j = self.names.index(LIKENESS)
-        return surprisal((raw[:, j] - self.loc[label, j]) / self.scale[label, j], self.table[-3])
+        return surprisal((raw[:, j] - self.loc[label, j]) / self.scale[label, j], self.table[_FOREIGN])
 
     def won(self, raw: FloatArray, label: IntArray, rarity: FloatArray, strangeness: FloatArray) -> FloatArray:
         """(n, 5) growth of each of ``WAGERS``, rounded to 1/1024 as Fourier features are."""
@@ -149,7 +151,7 @@ class Channels:
 
         Ranked among ordinary queries and among the same behind made-up devices; the larger p-value counts.
         """
-        return surprisal(fisher(rarity, self.names, self.table[-2]), self.table[-1])
+        return surprisal(fisher(rarity, self.names, self.table[_WORST]), self.table[_BOTH])
 
     def levels(self, rarity: FloatArray) -> FloatArray:
         """(n, channels x edges) indicator of "rarer than the edge" minus the edge; 0 where not logged."""

@@ -141,7 +141,7 @@ class Collusion:
         )
 
     def _together(self, accounts: Accounts, members: IntArray, kept: float, spread: float) -> tuple[Finding, Baseline]:
-        """The members as one client beside all other accounts, who may win ``spread`` times as much as they do."""
+        """The members as one client beside all other accounts, ``spread`` times as much as which it may win."""
         n_classes = len(self.channels.labels) + 1
         others = np.setdiff1d(np.flatnonzero(accounts.fresh > 0), members)
         company = Company(np.empty((0, accounts.sums.shape[1])), n_classes, accounts.together(others, n_classes))

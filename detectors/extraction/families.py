@@ -12,7 +12,7 @@ import numpy as np
 from detectors.clients.rings import LEVELS
 from detectors.clients.techniques import Family
 from detectors.extraction.channels import CATEGORIES, EDGES, GRAIN, LIKENESS, MARGIN, Channels, shares_by_edge
-from detectors.extraction.verdict import AGREEMENT, Finding
+from detectors.extraction.verdict import Finding
 
 STRANGE_EDGE = 0.01
 HARD_EDGE = 0.25
@@ -20,6 +20,8 @@ MOSTLY_HARD = 0.5
 ALIKE = 0.2
 ODD = 0.05
 VERY_ODD = 0.25
+WIDE = float(np.log(0.03))
+"""Log p-value from which coverage, exposure or a departure from the own past say that ordinary queries were taken."""
 
 
 def family(finding: Finding, channels: Channels) -> Family:
@@ -39,7 +41,7 @@ def family(finding: Finding, channels: Channels) -> Family:
     if hard >= MOSTLY_HARD and most < VERY_ODD:
         return Family.UNCERTAINTY
     if most < ODD:
-        wide = min(finding.itself, finding.beside.coverage, finding.beside.exposure) < AGREEMENT
+        wide = min(finding.itself, finding.beside.coverage, finding.beside.exposure) < WIDE
         return Family.NATURAL if wide else Family.UNCLEAR
     if structure < 0.3 * most or odd.get(CATEGORIES, 0.0) > 0.5 * most:
         return Family.NATURAL

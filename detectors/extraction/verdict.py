@@ -33,8 +33,6 @@ HEAD_SHARES = (0.25, 0.4, 0.1, 0.2, 0.05)
 """Of H1, H2, H3, H9 and H7."""
 LogP = tuple[float, float, float, float]
 """Natural logs of the p-values of H1, H2, H3 and H9, before any splitting."""
-AGREEMENT = float(np.log(0.03))
-"""Log p-value from which a head agrees with another."""
 DRIFT_SPREAD = 2.0
 """How many times as much as its peers a client may win that follows a drift of all; ``CHOSEN_SPREAD`` of clients that
 were chosen for going farthest.

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from detectors.batch import FloatArray
 
 WAGERS = ("made_up", "strange", "hard", "sure", "foreign")
-_ASKED, _LEFT, _ANSWERED = [0, 1], [4, 1], [2, 3]
+_ASKED, _ANSWERED, _ASKED_ELSEWHERE = [0, 1], [2, 3], [4, 1]
+"""Bets on what is asked, on answers, and on what is asked by a client of a sort that the reference does not show."""
 SHARE = 0.1
 MOST_NATS = 12.0
 """Rarer queries count as such."""
@@ -98,7 +99,7 @@ class Excuse:
         span = min(1.0, SPAN / max(n, 1.0))
         plain, left = (np.maximum((won - n * base) * span, LEAST_GROWTH) for base in (shown, unshown))
         (hard, sure), (hard_left, sure_left) = plain[_ANSWERED].tolist(), left[_ANSWERED].tolist()
-        return Won(float(plain[_ASKED].max()), hard, sure, float(left[_LEFT].max()), hard_left, sure_left)
+        return Won(float(plain[_ASKED].max()), hard, sure, float(left[_ASKED_ELSEWHERE].max()), hard_left, sure_left)
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
         shape = np.array([self.column, self.most])
@@ -127,8 +128,9 @@ class Won(NamedTuple):
     """Nats won beyond what is usual: by the better of the bets on what is asked, and by those on answers.
 
     The first three as for a client of a sort that the reference shows: what is asked counts beyond what the bulk of its
-    queries explains, as far as any client of the reference goes, and answers count in full. The others beyond all that
-    the bulk explains, as for a client of another sort.
+    queries explains, as far as any client of the reference goes, and answers count in full. The others as for a client
+    of another sort: the bet on foreign queries stands in for that on made-up ones, and ``FARTHER`` times what the bulk
+    explains is taken off.
     """
 
     asked: float
