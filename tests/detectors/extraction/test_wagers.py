@@ -51,6 +51,23 @@ def test_answers_count_in_full_where_the_sort_of_client_is_shown_and_beyond_the_
     assert won.hard_left == LEAST_GROWTH
 
 
+def test_queries_that_made_up_devices_send_as_well_are_no_evidence_against_a_client_of_another_sort() -> None:
+    excuse, made_up, foreign = _excuse(np.random.default_rng(6)), np.zeros(len(WAGERS)), np.zeros(len(WAGERS))
+    made_up[WAGERS.index("made_up")] = foreign[WAGERS.index("foreign")] = 60.0
+    assert excuse.excess(made_up, 400, USUAL).asked > 50.0
+    assert excuse.excess(made_up, 400, USUAL).asked_left == LEAST_GROWTH
+    assert excuse.excess(foreign, 400, USUAL).asked_left > 50.0
+
+
+def test_newcomers_may_go_farther_than_those_that_were_made_up() -> None:
+    excuse = _excuse(np.random.default_rng(6))
+    bulk = np.array([0.9 - EDGE])
+    explained = 400 * excuse.explained(bulk)[0]
+    assert explained > 20.0
+    assert excuse.excess(np.full(len(WAGERS), 1.2 * explained), 400, bulk).asked_left == LEAST_GROWTH
+    assert excuse.excess(np.full(len(WAGERS), 1.5 * explained), 400, bulk).asked_left > LEAST_GROWTH
+
+
 def test_what_peers_or_the_own_past_win_is_no_evidence() -> None:
     won = np.full(len(WAGERS), 60.0)
     left = _excuse(np.random.default_rng(6)).excess(won, 400, USUAL, known=np.full(len(WAGERS), 0.15))
