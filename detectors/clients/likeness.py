@@ -33,7 +33,8 @@ decoys as all of them.
 """
 DEVICES = 3
 ROUNDS = 20
-BATCH = 1_000
+BATCHES = 12
+"""Steps a round, whatever the size of the reference."""
 WEIGHT_DECAY = 0.1
 """So much that a network stays smooth where neither ordinary nor made-up queries are."""
 _WEIGHTS = ("mean", "scale", "enter", "enter_bias", "leave", "leave_bias")
@@ -93,7 +94,12 @@ def _lot(stock: Stock, space: Space, n: int, rng: np.random.Generator) -> tuple[
 def _network(inputs: FloatArray, target: NDArray[np.int64], seed: int) -> tuple[FloatArray, ...]:
     """Weights (q + 2, HIDDEN) and (HIDDEN,), then (HIDDEN,) and (1,)."""
     network = MLPClassifier(
-        (HIDDEN,), batch_size=BATCH, max_iter=ROUNDS, alpha=WEIGHT_DECAY, learning_rate_init=5e-3, random_state=seed
+        (HIDDEN,),
+        batch_size=-(-len(inputs) // BATCHES),
+        max_iter=ROUNDS,
+        alpha=WEIGHT_DECAY,
+        learning_rate_init=5e-3,
+        random_state=seed,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
