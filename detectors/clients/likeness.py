@@ -58,7 +58,7 @@ class Likeness:
 
     @classmethod
     def fit(cls, source: VectorMap, space: Space, vectors: FloatArray, label: IntArray, seed: int) -> Self:
-        """Learn from (n, p) ordinary vectors with predicted classes; deterministic given the seed, about a second."""
+        """Learn from (n, p) ordinary vectors with predicted classes; deterministic given the seed, a second or two."""
         rng = np.random.default_rng(seed)
         index = rng.permutation(len(vectors))[:KNOWN]
         stock = Stock.of(source, vectors[index], label[index], rng)

@@ -75,13 +75,9 @@ class RingCode:
         return coded, present
 
     def codes_of(self, vectors: FloatArray, label: IntArray, capacity: int = 256) -> FloatArray:
-        """(n,) codes of one client's queries, in order, from their (n, p) vectors in the view."""
+        """(n,) codes of one client's queries, in order, from their (n, p) vectors in the view; n² distances at once."""
         coded = _coded(vectors, self.projection)
-        found = [
-            compare(coded[max(0, i - capacity) : i], coded[i : i + _BLOCK], capacity)[0]
-            for i in range(0, len(coded), _BLOCK)
-        ]
-        return self.codes(np.concatenate([np.empty(0), *found]), label)
+        return self.codes(compare(coded[:0], coded, capacity)[0], label)
 
     def codes(self, distance: FloatArray, label: IntArray) -> FloatArray:
         """(n,) codes of distances (inf = no recent query, NaN = unknown) of queries with these class positions."""

@@ -113,37 +113,37 @@ class Channels:
                 made_up = np.where(seen, self.likeness.scores(white, left), np.nan)
         surprise = np.sum([nats for _, _, nats in read], axis=0)
         raw = assemble(columns, made_up, surprise, hardness, self.names)
-        rarity = self.rarity(raw, label)
+        scores = self.comparable(raw, label)
+        rarity = self.rarity(scores)
         phi = np.concatenate([self.levels(rarity), self.fourier(first) - self.fourier_means[label]], axis=1)
         present = read[0][1]
         phi[~present] = 0.0
         strangeness = self.strangeness(rarity)
-        return Rows(label, present, phi, strangeness, self.won(raw, label, rarity, strangeness), first)
+        return Rows(label, present, phi, strangeness, self.won(scores, rarity, strangeness), first)
 
-    def rarity(self, raw: FloatArray, label: IntArray) -> FloatArray:
+    def comparable(self, raw: FloatArray, label: IntArray) -> FloatArray:
+        """(n, channels) raw scores in units of the predicted class."""
+        return np.asarray((raw - self.loc[label]) / self.scale[label])
+
+    def rarity(self, scores: FloatArray) -> FloatArray:
         """(n, channels) -ln of the conformal p-value, extended linearly beyond the table; NaN where not logged."""
-        scores = (raw - self.loc[label]) / self.scale[label]
         out = np.empty_like(scores)
         for j in range(scores.shape[1]):
             out[:, j] = surprisal(scores[:, j], self.table[j])
         return out
 
-    def sureness(self, raw: FloatArray, label: IntArray) -> FloatArray:
-        """(n,) -ln of the share of ordinary answers of the class that are as sure; NaN where scores are not logged."""
-        if self.names[-1] != MARGIN:
-            return np.full(len(raw), np.nan)
-        return surprisal((self.loc[label, -1] - raw[:, -1]) / self.scale[label, -1], self.table[_SURE])
+    def won(self, scores: FloatArray, rarity: FloatArray, strangeness: FloatArray) -> FloatArray:
+        """(n, 5) growth of each of ``WAGERS``, rounded to 1/1024 as Fourier features are.
 
-    def foreignness(self, raw: FloatArray, label: IntArray) -> FloatArray:
-        """(n,) -ln of the share of queries of the class, as they are or through new devices, that look as made up."""
-        j = self.names.index(LIKENESS)
-        return surprisal((raw[:, j] - self.loc[label, j]) / self.scale[label, j], self.table[_FOREIGN])
-
-    def won(self, raw: FloatArray, label: IntArray, rarity: FloatArray, strangeness: FloatArray) -> FloatArray:
-        """(n, 5) growth of each of ``WAGERS``, rounded to 1/1024 as Fourier features are."""
-        hard = rarity[:, -1] if self.names[-1] == MARGIN else np.full(len(rarity), np.nan)
-        made_up, sure = rarity[:, self.names.index(LIKENESS)], self.sureness(raw, label)
-        nats = np.stack([made_up, strangeness, hard, sure, self.foreignness(raw, label)], axis=1)
+        Answers are hard or sure beside ordinary ones of the class, where scores are logged; queries are foreign where
+        they look more made up than ordinary ones of the class do, as they are or through new devices.
+        """
+        likest = self.names.index(LIKENESS)
+        hard = sure = np.full(len(scores), np.nan)
+        if self.names[-1] == MARGIN:
+            hard, sure = rarity[:, -1], surprisal(-scores[:, -1], self.table[_SURE])
+        foreign = surprisal(scores[:, likest], self.table[_FOREIGN])
+        nats = np.stack([rarity[:, likest], strangeness, hard, sure, foreign], axis=1)
         return np.rint(1024.0 * growth(nats)) / 1024.0
 
     def strangeness(self, rarity: FloatArray) -> FloatArray:

@@ -26,7 +26,7 @@ from detectors.extraction.layout import Sums
 from detectors.extraction.looks import Bench, look
 from detectors.extraction.peers import Company
 from detectors.extraction.pools import USUAL_RETENTION, Links, Pool, pooled, worth
-from detectors.extraction.verdict import CHOSEN_SPREAD, DRIFT_SPREAD, MIN_EFFECT, Finding, examine
+from detectors.extraction.verdict import DRIFT_SPREAD, MIN_EFFECT, Finding, examine
 
 LINK = "link/"
 """Keyed sums whose names start so count the events of each client under each value of a linking key."""
@@ -36,6 +36,8 @@ NEWCOMERS = "new accounts"
 STRANGERS = 0.0
 AGREEMENT = -float(np.log(2e-4))
 """Evidence of theft from which a group is accused; more than of a client, since its members were chosen among many."""
+CHOSEN_SPREAD = 5.0
+"""``DRIFT_SPREAD`` of accounts that were chosen for going farthest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,7 @@ class Collusion:
         )
 
     def _together(self, accounts: Accounts, members: IntArray, kept: float, spread: float) -> tuple[Finding, Baseline]:
-        """The members as one client beside all other accounts, ``spread`` times as much as which it may win."""
+        """The members as one client beside all other accounts; ``spread`` as ``drift_spread`` of ``examine``."""
         n_classes = len(self.channels.labels) + 1
         others = np.setdiff1d(np.flatnonzero(accounts.fresh > 0), members)
         company = Company(np.empty((0, accounts.sums.shape[1])), n_classes, accounts.together(others, n_classes))

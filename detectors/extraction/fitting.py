@@ -149,10 +149,9 @@ def _calibrated(
     sure = quantile_table(-scores[:, -1]) if names[-1] == MARGIN else table[0]
     table = np.vstack([table, sure, table[:3]])
     channels = Channels(labels, views, names, likeness, loc, scale, table, frequencies, empty)
-    rarity = channels.rarity(raw, label)
-    plain, moved = rarity[present], channels.rarity(behind, label)[present]
-    likest = names.index(LIKENESS)
-    foreign = _larger(scores[present, likest], ((behind - loc[label]) / scale[label])[present, likest])
+    rarity, scores_behind, likest = channels.rarity(scores), channels.comparable(behind, label), names.index(LIKENESS)
+    plain, moved = rarity[present], channels.rarity(scores_behind)[present]
+    foreign = _larger(scores[present, likest], scores_behind[present, likest])
     worst = _larger(strangest(plain, names), strangest(moved, names))
     both = _larger(fisher(plain, names, worst), fisher(moved, names, worst))
     channels = replace(channels, table=np.vstack([table[:-3], foreign, worst, both]))
@@ -166,7 +165,7 @@ def _calibrated(
     phi = np.concatenate([channels.levels(rarity), centred], axis=1)
     phi[~present] = 0.0
     strangeness = channels.strangeness(rarity)
-    won = channels.won(raw, label, rarity, strangeness)
+    won = channels.won(scores, rarity, strangeness)
     return channels, Rows(label, present, phi, strangeness, won, white)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from detectors.batch import EventBatch, FloatArray, IntArray
 from detectors.clients.decoys import Stock, disguised
 from detectors.clients.grain import Grain
-from detectors.clients.rings import NEAREST_RECENT, ClientRings, Code, RingCode, clients_of
+from detectors.clients.rings import Code, RingCode, clients_of
 from detectors.extraction.channels import Channels, Rows, Sight, margin
 from detectors.extraction.honest import MIN_QUERIES, Honest, Newcomers
 from detectors.extraction.imitation import Imitation
@@ -66,17 +66,9 @@ class Shown:
             for view, (vectors, _, _) in zip(self.channels.views, self.read, strict=True)
         ]
 
-    def sent(
-        self, index: IntArray, events: EventBatch, stocks: Sequence[Stock] | None, rng: np.random.Generator
-    ) -> list[Sight]:
-        """What the views read of ``events``, once (m,) ``index`` of the reference, as they are or behind a device."""
-        sights = self.channels.read(events)
-        if stocks is None:
-            return sights
-        return [
-            (_through(stock, vectors, rng), seen, nats)
-            for stock, (vectors, seen, nats) in zip(stocks, sights, strict=True)
-        ]
+    def sights(self, index: IntArray) -> list[Sight]:
+        """What the views read of these events."""
+        return [(vectors[index], seen[index], nats[index]) for vectors, seen, nats in self.read]
 
     def rows_of(self, index: IntArray, sights: Sequence[Sight]) -> Rows:
         """The channel rows of events ``index`` if the views read this of them.
@@ -99,7 +91,7 @@ def changed(shown: Shown, code: RingCode, seed: int) -> list[Honest]:
     rng = np.random.default_rng(seed)
     stocks, out = shown.stocks(rng), []
     for client, index in _able(shown)[:CHANGED_CLIENTS]:
-        sights = shown.sent(index, shown.batch.take(index), stocks, rng)
+        sights = _through(stocks, shown.sights(index), rng)
         near = near_of(code.codes_of(sights[-1][0], shown.rows.label[index]))
         out.append(_honest(client, shown.rows_of(index, sights), near))
     return out
@@ -114,8 +106,8 @@ def unrounded(shown: Shown, seed: int) -> list[Honest]:
     out = []
     for client, index in _able(shown)[::UNROUNDED]:
         sights = [
-            (vectors[index], seen[index], nats[index] + [0.0, _off_grain(grain, rng)])
-            for (vectors, seen, nats), grain in zip(shown.read, grains, strict=True)
+            (vectors, seen, nats + np.array([0.0, _off_grain(grain, rng)]))
+            for (vectors, seen, nats), grain in zip(shown.sights(index), grains, strict=True)
         ]
         out.append(_honest(f"unrounded {client}", shown.rows_of(index, sights), np.empty((0, 2), dtype=bool)))
     return out
@@ -143,18 +135,18 @@ def narrow(shown: Shown, code: RingCode, seed: int) -> list[Honest]:
     vectors, seen, _ = shown.read[-1]
     able = np.flatnonzero(seen)[:: max(1, int(seen.sum()) // GEOMETRY_ROWS)]
     sizes = [len(index) for _, index in _able(shown)] or [MIN_QUERIES]
-    rings, stocks = ClientRings(code), shown.stocks(rng)
+    stocks = shown.stocks(rng)
     by_column = [view.map.view for view in shown.channels.views] == ["features"] and not stocks[-1].alike
     out = []
     for i in range(NARROW_CLIENTS):
         n = min(int(rng.choice(sizes)), len(able))
         fixed = by_column and i % 4 >= 2
         index = rng.choice(able, n, replace=False) if fixed else _alike(vectors, able, n, rng)
-        asked = shown.batch.take(index)
-        asked = _of_one_kind(asked, rng) if fixed else asked
-        asked = replace(asked, client_id=np.full(n, f"narrow {i}", dtype=object))
-        codes = rings.annotate(asked).annotations[NEAREST_RECENT]
-        found = shown.rows_of(index, shown.sent(index, asked, stocks if i % 2 else None, rng))
+        sights = shown.sights(index)
+        if fixed:
+            sights = shown.channels.read(_of_one_kind(shown.batch.take(index), rng))
+        codes = code.codes_of(sights[-1][0], shown.rows.label[index])
+        found = shown.rows_of(index, _through(stocks, sights, rng) if i % 2 else sights)
         new = fresh(found, codes)
         out.append(Honest(f"narrow {i}", found.phi[new], found.won[new], found.strange[new], near_of(codes)))
     return out
@@ -185,9 +177,12 @@ def _off_grain(grain: Grain, rng: np.random.Generator) -> float:
     return float(grain.nats @ (rng.random(len(grain.nats)) < rng.uniform(0.2, 1.0)))
 
 
-def _through(stock: Stock, vectors: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """All these vectors as one made-up device would send them."""
-    return stock.squashed(disguised(stock, stock.loosened(vectors), rng, len(vectors)))
+def _through(stocks: Sequence[Stock], sights: Sequence[Sight], rng: np.random.Generator) -> list[Sight]:
+    """The same queries as one made-up device would send them."""
+    return [
+        (stock.squashed(disguised(stock, stock.loosened(vectors), rng, len(vectors))), seen, nats)
+        for stock, (vectors, seen, nats) in zip(stocks, sights, strict=True)
+    ]
 
 
 def near_of(codes: FloatArray) -> NDArray[np.bool_]:

@@ -34,10 +34,7 @@ HEAD_SHARES = (0.25, 0.4, 0.1, 0.2, 0.05)
 LogP = tuple[float, float, float, float]
 """Natural logs of the p-values of H1, H2, H3 and H9, before any splitting."""
 DRIFT_SPREAD = 2.0
-"""How many times as much as its peers a client may win that follows a drift of all; ``CHOSEN_SPREAD`` of clients that
-were chosen for going farthest.
-"""
-CHOSEN_SPREAD = 5.0
+"""How many times as much as its peers a client may win that follows a drift of all."""
 MIN_EFFECT = 0.04
 OVERWHELMING_EFFECT = 0.15
 OVERWHELMING_DISCOUNT = 1.25

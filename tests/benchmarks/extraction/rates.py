@@ -80,8 +80,9 @@ def judge_honest(deployment: Deployment, traffic: Traffic, visibilities: tuple[s
     """Play a crowd and note who was accused."""
     for visibility in visibilities:
         named = [play(watch.detector, watch.panes(deployment.world, traffic)) for watch in deployment.both(visibility)]
+        alarms, warnings = [n.alarm for n in named], [n.warning for n in named]
         for client, sort in zip(traffic.names, traffic.sorts, strict=True):
-            alarm, warning = (any(client in getattr(n, level) for n in named) for level in ("alarm", "warning"))
+            alarm, warning = (any(client in level for level in levels) for levels in (alarms, warnings))
             accused.note(visibility, sort, alarm, warning)
 
 
