@@ -19,7 +19,7 @@ from detectors.arrays import pack_arrays, unpack_arrays
 from detectors.base import Part
 from detectors.schema import Schema
 
-FORMAT = 5
+FORMAT = 6
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 This is soft state. A worker holds one ``ClientRings`` a model version and annotates batches in arrival order before
 they are sketched; after a restart the rings fill again from traffic, and until they do fewer repeats are recognised.
 Memory is bounded by ``max_clients`` times ``capacity`` times 39 bytes: the projection, two bytes a number, and a note.
+Detectors that share one memory fit it with the same ``CAPACITY``, since more recent queries are nearer ones.
 """
 
 from __future__ import annotations
@@ -22,11 +23,19 @@ from detectors.clients.vectors import VectorMap
 from detectors.clients.walks import NOTE, WALK, Arrivals, confidence, follow, new_notes
 
 PROJECTED = 16
+CAPACITY = 160
+"""Recent queries remembered of each client; ring and evidence of a client stay below ten kilobytes."""
 NEAREST_RECENT = "nearest_recent"
 """Annotation: code of the distance to the client's nearest recent query, see ``Code``; NaN = nothing can be said."""
 EXACT_REPEAT = "exact_repeat"
 """Annotation: 1.0 where the client has recently sent the very same query."""
+APART = "apart"
+"""Annotation: 1.0 where the nearest recent query lies no nearer than for ``APART_SHARE`` of honest queries of the class
+with as many recent ones, 0.0 where it lies nearer; NaN for exact repeats and where too few are recent."""
 LEVELS = (0.002, 0.01, 0.05)
+APART_SHARE = 0.75
+RECENT_FROM = (16, 32, 64, 128)
+"""Numbers of recent queries from which ``apart`` has a limit of its own; with fewer nothing is said."""
 CHUNK = 512
 _BLOCK = 128
 _Columns = dict[str, FloatArray]
@@ -44,6 +53,18 @@ class Code:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Nearness:
+    """How near queries lie to recent ones of the same client: (n,) ``codes`` and (n,) ``apart``, as annotated."""
+
+    codes: FloatArray
+    apart: FloatArray
+
+    def take(self, index: IntArray) -> Nearness:
+        """The queries at these positions."""
+        return Nearness(self.codes[index], self.apart[index])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class RingCode:
     """How a query is projected, and which distances count as near.
 
@@ -54,6 +75,8 @@ class RingCode:
         same: distances up to this are the same query.
         near: (C + 1, 3) distances below which honest queries of a predicted class fall in the ``LEVELS`` shares of
             cases; the last row is for every other class. Some classes are all alike, so one limit for all would not do.
+        apart: (C + 1, len(RECENT_FROM)) distances that ``APART_SHARE`` of honest queries exceed, by predicted class and
+            number of recent queries.
         walk: (C + 1,) distances below which a query continues a walk: half of what is usual in the class.
     """
 
@@ -62,6 +85,7 @@ class RingCode:
     labels: tuple[str, ...]
     same: float
     near: FloatArray
+    apart: FloatArray
     walk: FloatArray
 
     def project(self, batch: EventBatch) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
@@ -74,10 +98,21 @@ class RingCode:
             coded[part] = _coded(vectors, self.projection)
         return coded, present
 
-    def codes_of(self, vectors: FloatArray, label: IntArray, capacity: int = 256) -> FloatArray:
-        """(n,) codes of one client's queries, in order, from their (n, p) vectors in the view; n² distances at once."""
+    def nearness_of(self, vectors: FloatArray, label: IntArray, capacity: int = CAPACITY) -> Nearness:
+        """Of one client's queries, in order, from their (n, p) vectors in the view; n² distances at once."""
         coded = _coded(vectors, self.projection)
-        return self.codes(compare(coded[:0], coded, capacity)[0], label)
+        return self.nearness(compare(coded[:0], coded, capacity)[0], label, _recent(0, len(coded), capacity))
+
+    def nearness(self, distance: FloatArray, label: IntArray, recent: IntArray) -> Nearness:
+        """Of queries with these distances, class positions and numbers of recent queries (n,)."""
+        return Nearness(self.codes(distance, label), self.apart_of(distance, label, recent))
+
+    def apart_of(self, distance: FloatArray, label: IntArray, recent: IntArray) -> FloatArray:
+        """(n,) ``apart`` of queries with these distances, class positions and numbers of recent queries."""
+        size = np.searchsorted(RECENT_FROM, recent, side="right") - 1
+        far = distance > self.apart[label, np.maximum(size, 0)]
+        told = (size >= 0) & np.isfinite(distance) & (distance > self.same)
+        return np.where(told, far.astype(np.float64), np.nan)
 
     def codes(self, distance: FloatArray, label: IntArray) -> FloatArray:
         """(n,) codes of distances (inf = no recent query, NaN = unknown) of queries with these class positions."""
@@ -100,14 +135,19 @@ class RingCode:
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
         arrays: dict[str, NDArray[np.generic]] = {f"map.{k}": v for k, v in self.map.to_arrays().items()}
-        limits = {"same": np.array([self.same]), "near": self.near, "walk": self.walk}
+        limits = {"same": np.array([self.same]), "near": self.near, "apart": self.apart, "walk": self.walk}
         return arrays | {"projection": self.projection} | limits
 
     @classmethod
     def load(cls, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any], labels: tuple[str, ...]) -> Self:
         inner = {name[4:]: array for name, array in arrays.items() if name.startswith("map.")}
-        same = float(arrays["same"][0])
-        return cls(VectorMap.load(inner, facts), arrays["projection"], labels, same, arrays["near"], arrays["walk"])
+        limits = (arrays[name] for name in ("near", "apart", "walk"))
+        return cls(VectorMap.load(inner, facts), arrays["projection"], labels, float(arrays["same"][0]), *limits)
+
+
+def _recent(held: int, n: int, capacity: int) -> IntArray:
+    """(n,) how many recent queries each of n new ones is compared with, behind ``held`` others."""
+    return np.minimum(held + np.arange(n), capacity)
 
 
 def _coded(vectors: FloatArray, projection: FloatArray) -> NDArray[np.float16]:
@@ -131,7 +171,7 @@ class _Ring:
 class ClientRings:
     """The last ``capacity`` queries of the ``max_clients`` most recently active clients."""
 
-    def __init__(self, code: RingCode, capacity: int = 256, max_clients: int = 10_000) -> None:
+    def __init__(self, code: RingCode, capacity: int = CAPACITY, max_clients: int = 10_000) -> None:
         self._code = code
         self._capacity = capacity
         self._max_clients = max_clients
@@ -146,24 +186,26 @@ class ClientRings:
         return sum(ring.coded.nbytes + ring.notes.nbytes for ring in self._rings.values())
 
     def annotate(self, batch: EventBatch) -> EventBatch:
-        """The batch with ``nearest_recent``, ``exact_repeat`` and the walk annotations of ``detectors.clients.walks``.
+        """The batch with ``nearest_recent``, ``exact_repeat``, ``apart`` and what walks say.
 
         The events join the rings in arrival order.
         """
         names = predicted(batch)
         label = positions(names, self._code.labels)
-        distance, told = self._visits(batch, names, label)
-        codes = self._code.codes(distance, label)
-        exact = np.where(np.isnan(codes), np.nan, (codes == Code.EXACT).astype(np.float64))
-        return batch.annotate(**{NEAREST_RECENT: codes, EXACT_REPEAT: exact}, **told)
+        distance, recent, told = self._visits(batch, names, label)
+        seen = self._code.nearness(distance, label, recent)
+        exact = np.where(np.isnan(seen.codes), np.nan, (seen.codes == Code.EXACT).astype(np.float64))
+        return batch.annotate(**{NEAREST_RECENT: seen.codes, EXACT_REPEAT: exact, APART: seen.apart}, **told)
 
-    def distances(self, batch: EventBatch) -> FloatArray:
-        """(n,) distance to the client's nearest recent query: inf where there is none, NaN where unknown."""
+    def distances(self, batch: EventBatch) -> tuple[FloatArray, IntArray]:
+        """(n,) distance to the client's nearest recent query: inf where there is none, NaN where unknown; and (n,) of
+        how many it is the nearest.
+        """
         names = predicted(batch)
-        return self._visits(batch, names, positions(names, self._code.labels))[0]
+        return self._visits(batch, names, positions(names, self._code.labels))[:2]
 
-    def _visits(self, batch: EventBatch, names: ObjectArray, label: IntArray) -> tuple[FloatArray, _Columns]:
-        distance = np.full(len(batch), np.nan)
+    def _visits(self, batch: EventBatch, names: ObjectArray, label: IntArray) -> tuple[FloatArray, IntArray, _Columns]:
+        distance, recent = np.full(len(batch), np.nan), np.zeros(len(batch), dtype=np.int64)
         told = {name: np.full(len(batch), np.nan) for name in WALK}
         if batch.client_id is not None and len(batch):
             coded, present = self._code.project(batch)
@@ -172,8 +214,10 @@ class ClientRings:
             limit = self._code.walk[label]
             for client, index in clients_of(batch.client_id):
                 rows = index[present[index]]
+                held = len(self._rings[client].notes) if client in self._rings else 0
+                recent[rows] = _recent(held, len(rows), self._capacity)
                 self._visit(client, rows, coded[rows], notes[rows], limit[rows], distance, told)
-        return distance, told
+        return distance, recent, told
 
     def _visit(
         self,
@@ -206,26 +250,39 @@ class ClientRings:
 
 def fit_rings(
     batch: EventBatch, source: VectorMap, label: IntArray, labels: tuple[str, ...], seed: int
-) -> tuple[RingCode, FloatArray]:
-    """The ring code with limits from honest clients, and the codes of the reference's own events.
+) -> tuple[RingCode, Nearness]:
+    """The ring code with limits from honest clients, and how near the reference's own events lie to recent ones.
 
     Nothing but these arguments decides it, so every detector that is fitted on the same reference gets the same code.
     """
-    none = np.zeros((len(labels) + 1, len(LEVELS)))
+    none, never = np.zeros((len(labels) + 1, len(LEVELS))), np.full((len(labels) + 1, len(RECENT_FROM)), np.inf)
     projection = random_projection(source.width, np.random.default_rng([seed, 1]))
-    open_code = RingCode(source, projection, labels, 0.0, none, none[:, 0])
-    distance = ClientRings(open_code, max_clients=len(batch)).distances(batch)
+    open_code = RingCode(source, projection, labels, 0.0, none, never, none[:, 0])
+    distance, recent = ClientRings(open_code, max_clients=len(batch)).distances(batch)
     known = np.isfinite(distance)
     same = max(2e-3, 0.02 * float(np.median(distance[known]))) if known.any() else 2e-3
     new = known & (distance > same)
-    near, walk = none.copy(), none[:, 0].copy()
+    near, apart, walk = none.copy(), never, none[:, 0].copy()
     if new.sum() >= MIN_DISTANCES:
+        by_size = _quarters(distance[new], recent[new])
         for c in range(len(labels), -1, -1):
             own = new & (label == c) if c < len(labels) else new
             known_to = own if own.sum() >= MIN_DISTANCES else new
             near[c], walk[c] = np.quantile(distance[known_to], LEVELS), _walk_limit(distance[known_to])
-    code = replace(open_code, same=same, near=near, walk=walk)
-    return code, code.codes(distance, label)
+            apart[c] = by_size * np.quantile(distance[known_to], 1.0 - APART_SHARE)
+    code = replace(open_code, same=same, near=near, apart=apart, walk=walk)
+    return code, code.nearness(distance, label, recent)
+
+
+def _quarters(distance: FloatArray, recent: IntArray) -> FloatArray:
+    """(len(RECENT_FROM),) the ``apart`` limit by number of recent queries, in units of that of all distances."""
+    size, whole = np.searchsorted(RECENT_FROM, recent, side="right") - 1, np.quantile(distance, 1.0 - APART_SHARE)
+    out, last = np.ones(len(RECENT_FROM)), 1.0
+    for i in range(len(RECENT_FROM)):
+        if (size == i).sum() >= MIN_DISTANCES:
+            last = float(np.quantile(distance[size == i], 1.0 - APART_SHARE) / max(whole, 1e-12))
+        out[i] = last
+    return out
 
 
 def _walk_limit(distance: FloatArray) -> float:

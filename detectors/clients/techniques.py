@@ -21,6 +21,7 @@ class Family(StrEnum):
     RANDOM = "random/grid"
     BOUNDARY = "boundary walk"
     UNCERTAINTY = "uncertainty sampling"
+    DIVERSE = "diverse sampling"
     UNCLEAR = "unclear"
 
 
@@ -41,6 +42,7 @@ _BY_FAMILY: Final[Mapping[Family, tuple[tuple[str, str, str], ...]]] = {
     Family.NATURAL: _EXTRACTION,
     Family.RANDOM: _EXTRACTION,
     Family.UNCERTAINTY: _EXTRACTION,
+    Family.DIVERSE: _EXTRACTION,
     Family.UNCLEAR: _EXTRACTION,
     Family.SYNTHETIC: _EXTRACTION + _PROBING,
     Family.BOUNDARY: _EXTRACTION + _PROBING,
@@ -69,6 +71,11 @@ BENIGN_EXPLANATIONS: Final[Mapping[Family, tuple[str, ...]]] = {
         "a review queue that sends again only what the model was unsure of",
         "an active-learning or labelling project agreed with the model's owner",
         "a client whose cases are honestly the hard ones",
+    ),
+    Family.DIVERSE: (
+        "a curated or deduplicated test set that is scored once",
+        "a sample drawn to cover all kinds of input, such as for labelling or an audit",
+        "a client that serves many end users whose inputs have nothing in common",
     ),
     Family.UNCLEAR: (
         "a new customer segment, region or device behind this key",

@@ -29,7 +29,7 @@ from detectors.base import (
 )
 from detectors.batch import EventBatch, IntArray
 from detectors.budget import AlarmBudget
-from detectors.clients.rings import ClientRings, RingCode
+from detectors.clients.rings import CAPACITY, ClientRings, RingCode
 from detectors.clients.spending import clients_per_week, log_threshold
 from detectors.clients.sums import sums_by_client
 from detectors.evasion.crowd import Crowd
@@ -95,7 +95,7 @@ class EvasionDetector:
         """Detectors with equal keys can share one memory."""
         return self.ring_code.fingerprint
 
-    def new_memory(self, capacity: int = 256, max_clients: int = 10_000) -> ClientRings:
+    def new_memory(self, capacity: int = CAPACITY, max_clients: int = 10_000) -> ClientRings:
         """Empty rings; who reads a stream holds them and annotates each batch, in arrival order, before sketching."""
         return ClientRings(self.ring_code, capacity, max_clients)
 

@@ -38,7 +38,7 @@ them counts for its directions only, or a few would hide all that lies along the
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Baseline:
-    """Spread of mean rows (H1), what bets win (H2, H9), near-repeat rates (H3), class mix.
+    """Spread of mean rows (H1), what bets win (H2, H9, H10), near-repeat rates (H3), class mix.
 
     Attributes:
         strange: usual share of queries rarer than 1 in 100.
@@ -217,11 +217,12 @@ class _Seen:
 
     @property
     def shown(self) -> Largest:
-        return Largest(self.distance, self.won.asked, self.repeats, self.won.hard, self.won.sure)
+        return Largest(self.distance, self.won.asked, self.repeats, self.won.hard, self.won.sure, self.won.apart)
 
     @property
     def unshown(self) -> Largest:
-        return Largest(self.distance, self.won.asked_left, self.repeats, self.won.hard_left, self.won.sure_left)
+        won = self.won
+        return Largest(self.distance, won.asked_left, self.repeats, won.hard_left, won.sure_left, won.apart_left)
 
 
 def _seen(client: Honest, distance: float, near: tuple[Rate, Rate], excuse: Excuse) -> _Seen:

@@ -133,7 +133,7 @@ class Channels:
         return out
 
     def won(self, scores: FloatArray, rarity: FloatArray, strangeness: FloatArray) -> FloatArray:
-        """(n, 5) growth of each of ``WAGERS``, rounded to 1/1024 as Fourier features are.
+        """(n, 5) growth of those of ``WAGERS`` that a query alone decides, rounded to 1/1024 as Fourier features are.
 
         Answers are hard or sure beside ordinary ones of the class, where scores are logged; queries are foreign where
         they look more made up than ordinary ones of the class do, as they are or through new devices.
@@ -197,7 +197,7 @@ class Channels:
 class Rows:
     """(n,) class positions, (n,) whether the query could be seen, (n, d) channel rows, (n,) strangeness (-ln p).
 
-    ``won`` (n, 5) is what bets on the query win, ``white`` (n, q) are the whitened components of the first view.
+    ``won`` (n, 5) is what bets on the query alone win, ``white`` (n, q) are the whitened components of the first view.
     """
 
     label: IntArray

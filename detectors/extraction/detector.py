@@ -18,7 +18,7 @@ from detectors.arrays import under
 from detectors.base import MODEL, Arrays, Judgement, Kind, Level, Pane, Part, Reading, Subject, SubjectType, Unfit
 from detectors.batch import EventBatch, IntArray
 from detectors.budget import DEFAULT_EXPOSURE_LIMIT, AlarmBudget
-from detectors.clients.rings import ClientRings, RingCode
+from detectors.clients.rings import CAPACITY, ClientRings, RingCode
 from detectors.clients.spending import log_threshold
 from detectors.clients.sums import Runs
 from detectors.extraction.alignment import Alignment
@@ -51,8 +51,6 @@ MOST_ALPHA = 1e-3
 """What one client may spend in its life at most, since few honest clients show no tail beyond."""
 SHARES = {"clients": 0.6, "pools": 0.2, "groups": 0.2}
 """How the detector's false alarms are divided between clients alone and clients together."""
-RING = 160
-"""Recent queries remembered of each client; ring and evidence of a client stay below ten kilobytes."""
 _LEVELS = (Level.OK, Level.WARNING, Level.ALARM)
 
 
@@ -127,7 +125,7 @@ class ExtractionDetector:
         by = self.identity.by
         return self.ring_code.fingerprint if by is By.CLIENT else f"{self.ring_code.fingerprint} by {by.value}"
 
-    def new_memory(self, capacity: int = RING, max_clients: int = 10_000) -> Memory:
+    def new_memory(self, capacity: int = CAPACITY, max_clients: int = 10_000) -> Memory:
         """Empty rings; who reads a stream holds them and annotates each batch, in arrival order, before sketching."""
         return Memory(ClientRings(self.ring_code, capacity, max_clients), self.identity)
 

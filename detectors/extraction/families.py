@@ -2,7 +2,7 @@
 
 Sources: Knockoff Nets (Orekondy 2019) ask natural inputs of another domain, the Jacobian augmentation of Papernot
 (2017) perturbs its own earlier ones, Tramèr (2016) asks random and gridded ones and searches along the boundary,
-ActiveThief (Pal 2020) those that the model is least sure of.
+ActiveThief (Pal 2020) those that the model is least sure of, or that lie farthest from all earlier ones.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ WIDE = float(np.log(0.03))
 def family(finding: Finding, channels: Channels) -> Family:
     """Which kind of querying the sums look like.
 
-    Queries close to the client's own earlier ones are perturbations, or a walk where most of them are hard. Strange
-    ones are natural unless the structure of the input or its digits are strange and the categories have met before. Of
-    the rest those are perturbed that a network which knows random, gridded and recombined inputs takes for others.
+    Queries close to the client's own earlier ones are perturbations, or a walk where most of them are hard; those that
+    hardly ever come close to one were chosen for their diversity. Strange ones are natural unless the structure of the
+    input or its digits are strange and the categories have met before. Of the rest those are perturbed that a network
+    which knows random, gridded and recombined inputs takes for others.
     """
     odd = _excess(finding, channels)
     made_up, structure = odd.get(LIKENESS, 0.0), max(odd.get("residual", 0.0), odd.get(GRAIN, 0.0))
@@ -40,6 +41,8 @@ def family(finding: Finding, channels: Channels) -> Family:
     most = max(odd.values(), default=0.0)
     if hard >= MOSTLY_HARD and most < VERY_ODD:
         return Family.UNCERTAINTY
+    if most < VERY_ODD and finding.log_p[-1] < min(0.0, *finding.log_p[:-1]):
+        return Family.DIVERSE
     if most < ODD:
         wide = min(finding.itself, finding.beside.coverage, finding.beside.exposure) < WIDE
         return Family.NATURAL if wide else Family.UNCLEAR

@@ -16,7 +16,7 @@ from detectors.batch import EventBatch, FloatArray, IntArray
 from detectors.clients.decoys import Stock, disguised
 from detectors.clients.labels import common_labels, positions, predicted
 from detectors.clients.likeness import Likeness
-from detectors.clients.rings import Code, RingCode, clients_of, fit_rings
+from detectors.clients.rings import Code, Nearness, RingCode, clients_of, fit_rings
 from detectors.clients.sample import MIN_ROWS, chosen
 from detectors.clients.space import MIN_CLASS_ROWS, Frame, Space, View, class_means, frame_of
 from detectors.clients.vectors import VectorMap, view_maps
@@ -36,7 +36,7 @@ from detectors.extraction.channels import (
 )
 from detectors.extraction.honest import Honest
 from detectors.extraction.imagined import GEOMETRY_ROWS, Shown, near_of, newcomers
-from detectors.extraction.layout import fresh
+from detectors.extraction.layout import fresh, winnings
 from detectors.extraction.selfhistory import Itself
 from detectors.extraction.study import Study
 from detectors.extraction.wagers import EDGE
@@ -60,13 +60,13 @@ def fit(
         return Unfit(f"only {len(kept)} events with a client id in the reference: at least {MIN_ROWS} are needed")
     rng = np.random.default_rng(seed)
     channels, rows = fit_channels(kept, maps, rng)
-    code, codes = fit_rings(kept, maps[-1], rows.label, channels.labels, seed)
-    clients, classes = honest(kept, rows, codes, len(channels.labels))
-    shown = Shown.of(kept, rows, codes, channels, seed)
+    code, nearness = fit_rings(kept, maps[-1], rows.label, channels.labels, seed)
+    clients, classes = honest(kept, rows, nearness, len(channels.labels))
+    shown = Shown.of(kept, rows, nearness, channels, seed)
     unshown = newcomers(shown, code, seed)
     baseline = Baseline.fit(clients, unshown, channels.column(LIKENESS, EDGE), classes, seed)
-    itself = Itself.fit(kept, rows, fresh(rows, codes), baseline.spread, len(channels.labels), seed)
-    study = Study.fit(kept, rows, codes == Code.EXACT, channels, itself, rng)
+    itself = Itself.fit(kept, rows, fresh(rows, nearness.codes), baseline.spread, len(channels.labels), seed)
+    study = Study.fit(kept, rows, nearness.codes == Code.EXACT, channels, itself, rng)
     return channels, code, baseline, study, clients
 
 
@@ -238,12 +238,13 @@ def _class_scale(raw: FloatArray, label: IntArray, n_labels: int) -> tuple[Float
     return loc, scale
 
 
-def honest(batch: EventBatch, rows: Rows, codes: FloatArray, n_labels: int) -> tuple[list[Honest], FloatArray]:
+def honest(batch: EventBatch, rows: Rows, nearness: Nearness, n_labels: int) -> tuple[list[Honest], FloatArray]:
     """What each client of the reference did, and how often each class was predicted."""
     assert batch.client_id is not None
-    new, strange = fresh(rows, codes), rows.strange
+    codes = nearness.codes
+    new, strange, won = fresh(rows, codes), rows.strange, winnings(rows, nearness.apart)
     clients = []
     for client, index in clients_of(batch.client_id):
         own = index[new[index]]
-        clients.append(Honest(client, rows.phi[own], rows.won[own], strange[own], near_of(codes[index])))
+        clients.append(Honest(client, rows.phi[own], won[own], strange[own], near_of(codes[index])))
     return [c for c in clients if c.fresh], np.bincount(rows.label, minlength=n_labels + 1).astype(np.float64)

@@ -25,7 +25,7 @@ _COUNTS = 4 + len(WAGERS)
 class History:
     """One client's fresh queries in the reference: counts, and the mean of their channel rows (d,).
 
-    ``won`` (5,): what each of ``WAGERS`` won; ``near``: near repeats, narrow and wide.
+    ``won`` (6,): what each of ``WAGERS`` won; ``near``: near repeats, narrow and wide.
     """
 
     fresh: float

@@ -19,7 +19,7 @@ class Honest:
     """One honest client, in time order.
 
     Attributes:
-        phi: (m, d) channel rows of its fresh queries. won: (m, 5) what each wins of ``WAGERS``.
+        phi: (m, d) channel rows of its fresh queries. won: (m, 6) what each wins of ``WAGERS``.
         strange: (m,) whether each is rarer than 1 in 100.
         near: (c, 2) whether each query compared with recent ones is a near repeat, narrowly and widely.
     """

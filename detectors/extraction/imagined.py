@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from detectors.batch import EventBatch, FloatArray, IntArray
 from detectors.clients.decoys import Stock, disguised
 from detectors.clients.grain import Grain
-from detectors.clients.rings import Code, RingCode, clients_of
+from detectors.clients.rings import Code, Nearness, RingCode, clients_of
 from detectors.extraction.channels import Channels, Rows, Sight, margin
 from detectors.extraction.honest import MIN_QUERIES, Honest, Newcomers
 from detectors.extraction.imitation import Imitation
-from detectors.extraction.layout import fresh
+from detectors.extraction.layout import fresh, winnings
 
 CHANGED_CLIENTS = 150
 NARROW_CLIENTS = 75
@@ -31,7 +31,7 @@ GEOMETRY_ROWS = 8_000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shown:
-    """What a reference shows: its events, what the views read of them, their channel rows and their ring codes.
+    """What a reference shows: its events, what the views read of them, their channel rows and what rings say of them.
 
     ``hardness`` (n,) is how hard answers were and ``imitation`` what the model would have answered to others; None
     where that is not known.
@@ -40,13 +40,13 @@ class Shown:
     batch: EventBatch
     read: Sequence[Sight]
     rows: Rows
-    codes: FloatArray
+    nearness: Nearness
     channels: Channels
     hardness: FloatArray | None
     imitation: Imitation | None
 
     @classmethod
-    def of(cls, batch: EventBatch, rows: Rows, codes: FloatArray, channels: Channels, seed: int) -> Self:
+    def of(cls, batch: EventBatch, rows: Rows, nearness: Nearness, channels: Channels, seed: int) -> Self:
         """Read the reference; imitates the model where its scores are logged."""
         assert batch.client_id is not None
         read, hardness, imitation = channels.read(batch), margin(batch), None
@@ -56,7 +56,7 @@ class Shown:
                 half[index] = i % 2
             white, _ = channels.views[-1].space.whitened(read[-1][0])
             imitation = Imitation.fit(white, rows.label, hardness, half, seed)
-        return cls(batch, read, rows, codes, channels, hardness, imitation)
+        return cls(batch, read, rows, nearness, channels, hardness, imitation)
 
     def stocks(self, rng: np.random.Generator) -> list[Stock]:
         """What to make rows of each view from."""
@@ -92,8 +92,8 @@ def changed(shown: Shown, code: RingCode, seed: int) -> list[Honest]:
     stocks, out = shown.stocks(rng), []
     for client, index in _able(shown)[:CHANGED_CLIENTS]:
         sights = _through(stocks, shown.sights(index), rng)
-        near = near_of(code.codes_of(sights[-1][0], shown.rows.label[index]))
-        out.append(_honest(client, shown.rows_of(index, sights), near))
+        nearness = code.nearness_of(sights[-1][0], shown.rows.label[index])
+        out.append(_honest(client, shown.rows_of(index, sights), nearness))
     return out
 
 
@@ -109,20 +109,21 @@ def unrounded(shown: Shown, seed: int) -> list[Honest]:
             (vectors, seen, nats + np.array([0.0, _off_grain(grain, rng)]))
             for (vectors, seen, nats), grain in zip(shown.sights(index), grains, strict=True)
         ]
-        out.append(_honest(f"unrounded {client}", shown.rows_of(index, sights), np.empty((0, 2), dtype=bool)))
+        nearness = Nearness(np.empty(0), shown.nearness.apart[index])
+        out.append(_honest(f"unrounded {client}", shown.rows_of(index, sights), nearness))
     return out
 
 
 def _able(shown: Shown) -> list[tuple[str, IntArray]]:
     """The clients of a reference with queries enough, and where those are."""
     assert shown.batch.client_id is not None
-    new = fresh(shown.rows, shown.codes)
+    new = fresh(shown.rows, shown.nearness.codes)
     found = [(client, index[new[index]][:MOST_CHANGED]) for client, index in clients_of(shown.batch.client_id)]
     return [(client, index) for client, index in found if len(index) >= MIN_QUERIES]
 
 
-def _honest(client: str, rows: Rows, near: NDArray[np.bool_]) -> Honest:
-    return Honest(client, rows.phi, rows.won, rows.strange, near)
+def _honest(client: str, rows: Rows, nearness: Nearness) -> Honest:
+    return Honest(client, rows.phi, winnings(rows, nearness.apart), rows.strange, near_of(nearness.codes))
 
 
 def narrow(shown: Shown, code: RingCode, seed: int) -> list[Honest]:
@@ -145,10 +146,11 @@ def narrow(shown: Shown, code: RingCode, seed: int) -> list[Honest]:
         sights = shown.sights(index)
         if fixed:
             sights = shown.channels.read(_of_one_kind(shown.batch.take(index), rng))
-        codes = code.codes_of(sights[-1][0], shown.rows.label[index])
+        nearness = code.nearness_of(sights[-1][0], shown.rows.label[index])
         found = shown.rows_of(index, _through(stocks, sights, rng) if i % 2 else sights)
-        new = fresh(found, codes)
-        out.append(Honest(f"narrow {i}", found.phi[new], found.won[new], found.strange[new], near_of(codes)))
+        new, won = fresh(found, nearness.codes), winnings(found, nearness.apart)
+        near = near_of(nearness.codes)
+        out.append(Honest(f"narrow {i}", found.phi[new], won[new], found.strange[new], near))
     return out
 
 

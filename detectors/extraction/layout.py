@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.batch import EventBatch, FloatArray, IntArray
-from detectors.clients.rings import NEAREST_RECENT, Code
+from detectors.clients.rings import APART, NEAREST_RECENT, Code, Nearness
 from detectors.extraction.channels import Rows
-from detectors.extraction.wagers import WAGERS
+from detectors.extraction.wagers import WAGERS, growth_apart
 from detectors.sketch import from_fixed, to_fixed
 
 COUNTS = (
@@ -27,6 +27,8 @@ COUNTS = (
     "compared",
     "fresh",
     "strange",
+    "placed",
+    "apart",
 )
 _AT = {name: i for i, name in enumerate(COUNTS)}
 
@@ -53,7 +55,7 @@ class Sums:
 
     @property
     def won(self) -> FloatArray:
-        """(5,) nats that each of ``WAGERS`` won over the fresh queries."""
+        """(6,) nats that each of ``WAGERS`` won over the fresh queries."""
         return self.vector[len(COUNTS) + self.n_classes : row_at(self.n_classes)]
 
     def share(self, part: str, whole: str) -> float:
@@ -78,13 +80,15 @@ def unpack(vector: IntArray, n_labels: int) -> Sums:
 
 def contributions(rows: Rows, batch: EventBatch, n_labels: int) -> IntArray:
     """(n, width) what each event adds to its client's vector."""
-    codes = batch.annotations.get(NEAREST_RECENT, np.full(len(batch), np.nan))
-    return event_sums(rows, codes, n_labels)
+    blank = np.full(len(batch), np.nan)
+    near = Nearness(batch.annotations.get(NEAREST_RECENT, blank), batch.annotations.get(APART, blank))
+    return event_sums(rows, near, n_labels)
 
 
-def event_sums(rows: Rows, codes: FloatArray, n_labels: int) -> IntArray:
-    """(n, width) from channel rows and ring codes (NaN where rings say nothing)."""
+def event_sums(rows: Rows, nearness: Nearness, n_labels: int) -> IntArray:
+    """(n, width) from channel rows and what rings say (NaN where they say nothing)."""
     n, d = rows.phi.shape
+    codes, apart = nearness.codes, nearness.apart
     out = np.zeros((n, width(n_labels, d)), dtype=np.int64)
     exact, near = codes == Code.EXACT, (codes == Code.NEAREST) | (codes == Code.NEAR)
     new = fresh(rows, codes)
@@ -97,12 +101,20 @@ def event_sums(rows: Rows, codes: FloatArray, n_labels: int) -> IntArray:
         "compared": ~np.isnan(codes) & ~exact,
         "fresh": new,
         "strange": new & rows.strange,
+        "placed": new & ~np.isnan(apart),
+        "apart": new & (apart == 1.0),
     }
     for name, values in columns.items():
         out[:, _AT[name]] = values
     out[np.arange(n), len(COUNTS) + rows.label] = 1
-    out[:, len(COUNTS) + n_labels + 1 :] = to_fixed(np.concatenate([rows.won, rows.phi], axis=1)) * new[:, None]
+    summed = np.concatenate([winnings(rows, apart), rows.phi], axis=1)
+    out[:, len(COUNTS) + n_labels + 1 :] = to_fixed(summed) * new[:, None]
     return out
+
+
+def winnings(rows: Rows, apart: FloatArray) -> FloatArray:
+    """(n, 6) growth of each of ``WAGERS`` by every event."""
+    return np.column_stack([rows.won, growth_apart(apart)])
 
 
 def fresh(rows: Rows, codes: FloatArray) -> NDArray[np.bool_]:

@@ -125,7 +125,7 @@ class Company:
         return max(found)
 
     def won(self) -> FloatArray:
-        """(5,) nats a query that each of ``WAGERS`` won among the peers, as ``rate`` has it; 0 if unknown."""
+        """(6,) nats a query that each of ``WAGERS`` won among the peers, as ``rate`` has it; 0 if unknown."""
         at = slice(len(COUNTS) + self.n_classes, row_at(self.n_classes))
         found = np.zeros(len(WAGERS))
         if self.together is not None and self.together.count("fresh") >= ENOUGH_QUERIES:

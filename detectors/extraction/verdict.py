@@ -5,10 +5,10 @@ so looking often costs nothing more. The chance of a false alarm is split over t
 is -ln(p / share), to be compared with -ln(alpha) at any time.
 
 Two-step rule: a client whose mean behaviour is odd beside its peers (H1) or beside its own past (H7) is only called a
-thief when strange (H2) or nearly repeated (H3) queries, uncommonly hard or sure answers (H9), uncommonly wide coverage
-(H5) or an uncommonly good copy for so few answers (H6) agree, and one with strange queries or uncommon answers only
-when another head agrees. H5 and H6 never speak alone; H2, H3 or H9 alone must be overwhelming. Where no peers are at
-hand, a thief looks like a drift of everybody, and the client is only called odd.
+thief when strange (H2) or nearly repeated (H3) queries, uncommonly hard or sure answers (H9), queries that keep apart
+(H10), uncommonly wide coverage (H5) or an uncommonly good copy for so few answers (H6) agree, and one with strange
+queries or uncommon answers only when another head agrees. H5 and H6 never speak alone; H2, H3, H9 or H10 alone must be
+overwhelming. Where no peers are at hand, a thief looks like a drift of everybody, and the client is only called odd.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 
 from detectors.batch import FloatArray
 from detectors.clients.betabinomial import PAST_WEIGHT
+from detectors.clients.rings import APART_SHARE
 from detectors.extraction.agreement import together
 from detectors.extraction.baseline import Baseline
 from detectors.extraction.channels import EDGES, FOURIER
@@ -29,15 +30,17 @@ from detectors.extraction.selfhistory import Itself
 from detectors.extraction.tails import Heard
 from detectors.extraction.wagers import WAGERS, Won
 
-HEAD_SHARES = (0.25, 0.4, 0.1, 0.2, 0.05)
-"""Of H1, H2, H3, H9 and H7."""
-LogP = tuple[float, float, float, float]
-"""Natural logs of the p-values of H1, H2, H3 and H9, before any splitting."""
+HEAD_SHARES = (0.24, 0.38, 0.08, 0.18, 0.08, 0.04)
+"""Of H1, H2, H3, H9, H10 and H7."""
+LogP = tuple[float, float, float, float, float]
+"""Natural logs of the p-values of H1, H2, H3, H9 and H10, before any splitting."""
 DRIFT_SPREAD = 2.0
 """How many times as much as its peers a client may win that follows a drift of all."""
 MIN_EFFECT = 0.04
 OVERWHELMING_EFFECT = 0.15
 OVERWHELMING_DISCOUNT = 1.25
+MOSTLY_CHOSEN = 0.5
+"""Least share of queries chosen to keep apart from which that accuses alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,8 @@ class Finding:
         strange, strange_peers, near, near_peers: shares of queries, the client's and its peers'.
         answers: whether they are uncommonly hard rather than uncommonly sure, and the shares of such, the client's and
             its peers'.
+        apart, apart_peers: shares of queries that keep apart from recent ones. chosen: least share of queries that were
+            chosen to do so.
         unlike: least share of queries that cannot be like those of peers.
         itself: log p-value of H7. beside: those of H5 and H6.
     """
@@ -86,6 +91,9 @@ class Finding:
     strange_peers: float
     near: float
     near_peers: float
+    apart: float
+    apart_peers: float
+    chosen: float
     unlike: float
     answers: Answers
     centre: np.ndarray[tuple[int], np.dtype[np.float64]]
@@ -94,8 +102,8 @@ class Finding:
 
     @property
     def effect(self) -> float:
-        """Share of the client's queries that cannot be queries like its peers': too rare, or near repeats."""
-        return max(0.0, self.unlike, self.near - self.near_peers)
+        """Share of queries that cannot be like those of peers: too rare, near repeats, or chosen to be none."""
+        return max(0.0, self.unlike, self.near - self.near_peers, self.chosen)
 
 
 def share_unlike(mean: FloatArray, centre: FloatArray, n: float) -> float:
@@ -111,6 +119,16 @@ def share_unlike(mean: FloatArray, centre: FloatArray, n: float) -> float:
     rarer = ((client - peers - 2.0 * error) / (1.0 - peers))[:, :-2].max()
     commoner = ((peers - client - 2.0 * error) / np.maximum(peers, 0.05))[:, -2:].max()
     return float(max(rarer, commoner))
+
+
+def share_chosen(apart: float, peers: float, n: float) -> float:
+    """Least share of n queries that were chosen to lie apart, if those of peers do as often; less two standard errors.
+
+    If a share s is chosen, the share that comes near a recent one is 1 - s times that of peers.
+    """
+    usual = max(1.0 - peers, 0.01)
+    error = np.sqrt(usual * (1.0 - usual) / max(n, 1.0))
+    return max(0.0, float(1.0 - (1.0 - apart + 2.0 * error) / usual))
 
 
 def examine(
@@ -149,29 +167,33 @@ def examine(
     )
     h2, h3 = tails.asked.heard(won.asked, won.asked_left), tails.repeats.heard(p3)
     hard, sure = tails.hard.heard(won.hard, won.hard_left), tails.sure.heard(won.sure, won.sure_left)
-    h9 = hard.better(sure)
-    log_p = (h1.log_p, h2.log_p, h3.log_p, h9.log_p)
-    e1, e2, e3, e9, e7 = (float(-p + np.log(share)) for p, share in zip((*log_p, p7), HEAD_SHARES, strict=True))
+    h9, h10 = hard.better(sure), tails.apart.heard(won.apart, won.apart_left)
+    log_p = (h1.log_p, h2.log_p, h3.log_p, h9.log_p, h10.log_p)
+    e1, e2, e3, e9, e10, e7 = (float(-p + np.log(share)) for p, share in zip((*log_p, p7), HEAD_SHARES, strict=True))
     strange, seen_near = sums.share("strange", "fresh"), near[0] / max(1.0, compared)
     strange_peers = max(company.rate(("strange",), "fresh"), baseline.strange)
     usual_near = max(near_peers[0], baseline.near[0].mean)
+    apart, apart_peers = sums.share("apart", "placed"), max(company.rate(("apart",), "placed"), APART_SHARE)
+    kept_apart = share_chosen(apart, apart_peers, sums.count("placed"))
     unlike = share_unlike(sums.mean, centre, fresh) if fresh >= 10 else 0.0
     if own is not None and unlike > 0:
         trust = own.fresh / (own.fresh + PAST_WEIGHT)
         unlike = min(unlike, share_unlike(sums.mean, centre + trust * (own.mean - spread.centre), fresh))
     much = (Heard.alone(beside.coverage), Heard.alone(beside.exposure))
     routes = [
-        _agreed(h1, HEAD_SHARES[0], h2, h3, h9, *much),
-        _agreed(Heard.alone(p7), HEAD_SHARES[4], h2, h3, h9, *much),
-        _agreed(h2, HEAD_SHARES[1], h3, h9),
-        _agreed(h9, HEAD_SHARES[3], h3, *much),
+        _agreed(h1, HEAD_SHARES[0], h2, h3, h9, h10, *much),
+        _agreed(Heard.alone(p7), HEAD_SHARES[5], h2, h3, h9, h10, *much),
+        _agreed(h2, HEAD_SHARES[1], h3, h9, h10),
+        _agreed(h9, HEAD_SHARES[3], h3, h10, *much),
+        _agreed(h10, HEAD_SHARES[4], *much),
         e2,
         e3 / OVERWHELMING_DISCOUNT if seen_near - usual_near >= OVERWHELMING_EFFECT else 0.0,
         e9 if unlike >= OVERWHELMING_EFFECT else 0.0,
+        e10 if kept_apart >= MOSTLY_CHOSEN else 0.0,
     ]
     stolen = 0.0 if company.is_thin else max(routes)
     answers = Answers.of(sums.mean, centre, hard.log_p <= sure.log_p)
-    shares = (strange, strange_peers, seen_near, usual_near, unlike, answers)
+    shares = (strange, strange_peers, seen_near, usual_near, apart, apart_peers, kept_apart, unlike, answers)
     return Finding(sums, log_p, max(e1, e7, *routes), stolen, *shares, centre, p7, beside)
 
 
@@ -185,5 +207,5 @@ def _near_past(own: History | None, level: int) -> tuple[float, float]:
 
 
 def _won_past(own: History | None) -> FloatArray:
-    """(5,) nats a query that bets won in the client's past, shrunk towards none."""
+    """(6,) nats a query that bets won in the client's past, shrunk towards none."""
     return np.zeros(len(WAGERS)) if own is None else own.won / (own.fresh + PAST_WEIGHT)

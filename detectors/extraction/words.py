@@ -17,6 +17,7 @@ _TITLES = (
     ("H2", "strange queries", "queries rarer than 1 in 100 or 1 in 20 for their predicted class"),
     ("H3", "near repeats", "queries that almost repeat one of the client's own recent queries"),
     ("H9", "hard or too sure answers", "answers that are less sure, or surer, than usual for their predicted class"),
+    ("H10", "queries kept apart", "queries that hardly ever come near one of the client's own recent queries"),
 )
 _OTHERS = (
     ("H7", "unlike itself", "mean behaviour lies outside what the client's own past and honest wavering allow"),
@@ -45,6 +46,7 @@ _RARER = {
 _LIKE = {
     Family.NATURAL: "natural inputs, of another domain or of everybody's",
     Family.UNCERTAINTY: "inputs chosen close to the decision boundary",
+    Family.DIVERSE: "inputs chosen to lie far from each other",
     Family.SYNTHETIC: "small perturbations of earlier inputs",
     Family.RANDOM: "made-up inputs: random, gridded or strongly perturbed",
     Family.BOUNDARY: "steps along the decision boundary",
@@ -95,6 +97,9 @@ def shares(finding: Finding) -> str:
     """Which share of queries is strange or nearly repeated, or of answers uncommon, against peers: half a sentence."""
     if finding.itself < min(finding.log_p):
         return "it behaves unlike its own past"
+    if finding.log_p[4] < min(finding.log_p[1:4]):
+        came, usual = 1.0 - finding.apart, 1.0 - finding.apart_peers
+        return f"only {_percent(came)} of queries come near one of the sender's own (peers {_percent(usual)})"
     if finding.log_p[3] < min(finding.log_p[1:3]):
         answers = finding.answers
         how = "less sure than 9 in 10 of their class" if answers.harder else "surer than 9 in 10 of their class"

@@ -10,11 +10,22 @@ import pytest
 
 from detectors.batch import concatenate
 from detectors.clients.labels import common_labels, positions, predicted
-from detectors.clients.rings import EXACT_REPEAT, NEAREST_RECENT, PROJECTED, ClientRings, Code, compare, fit_rings
+from detectors.clients.rings import (
+    APART,
+    APART_SHARE,
+    CAPACITY,
+    EXACT_REPEAT,
+    NEAREST_RECENT,
+    PROJECTED,
+    RECENT_FROM,
+    ClientRings,
+    Code,
+    compare,
+    fit_rings,
+)
 from detectors.clients.space import MIN_CLASS_ROWS
 from detectors.clients.vectors import view_maps
 from detectors.clients.walks import NOTE, WALK
-from detectors.extraction.detector import RING
 from detectors.schema import infer_schema
 
 BYTES = 2 * PROJECTED + NOTE.itemsize
@@ -27,7 +38,7 @@ def rings(kit) -> Callable[..., ClientRings]:
     labels = common_labels(batch, MIN_CLASS_ROWS)
     view = view_maps(batch, infer_schema(batch))[-1]
     code, _ = fit_rings(batch, view, positions(predicted(batch), labels), labels, 3)
-    return lambda capacity=RING, max_clients=10_000: ClientRings(code, capacity, max_clients)
+    return lambda capacity=CAPACITY, max_clients=10_000: ClientRings(code, capacity, max_clients)
 
 
 def test_annotations_do_not_depend_on_how_the_stream_was_cut(kit, rings):
@@ -36,7 +47,7 @@ def test_annotations_do_not_depend_on_how_the_stream_was_cut(kit, rings):
     cuts = np.sort(np.random.default_rng(0).choice(len(batch), 60, replace=False))
     memory = rings()
     parts = [memory.annotate(batch.take(piece)) for piece in np.split(np.arange(len(batch)), cuts)]
-    for name in (NEAREST_RECENT, EXACT_REPEAT, *WALK):
+    for name in (NEAREST_RECENT, EXACT_REPEAT, APART, *WALK):
         cut = np.concatenate([part.annotations[name] for part in parts])
         np.testing.assert_array_equal(cut, whole.annotations[name])
 
@@ -127,12 +138,46 @@ def test_annotating_leaves_the_batch_as_it_was(kit, rings):
     assert len(concatenate([batch])) == len(annotated)
 
 
-def test_codes_from_vectors_are_those_of_the_events(kit):
+def test_a_quarter_of_honest_queries_comes_near_a_recent_one_however_many_there_are(kit, rings):
+    annotations = rings().annotate(kit("crowd")(11, 60, 10)).annotations
+    apart = annotations[APART]
+    assert np.nanmean(apart) == pytest.approx(APART_SHARE, abs=0.05)
+    assert np.isnan(apart[annotations[EXACT_REPEAT] == 1.0]).all()
+
+
+def test_nothing_is_said_of_distance_before_there_is_a_past(kit, rings):
+    rng = np.random.default_rng(12)
+    few, many = RECENT_FROM[0], 300
+    batch = rings().annotate(kit("events")([kit("honest_rows")(rng, many)], ["a"], rng, 1))
+    apart = batch.annotations[APART]
+    assert np.isnan(apart[:few]).all()
+    assert not np.isnan(apart[few:]).any()
+    early, late = apart[few:64], apart[-150:]
+    assert abs(np.mean(early) - np.mean(late)) < 0.25
+
+
+def test_queries_that_avoid_the_clients_own_keep_apart_and_repeats_do_not(kit, rings):
+    rng = np.random.default_rng(13)
+    pool = kit("honest_rows")(rng, 600)
+    chosen, gap = [0], np.full(len(pool), np.inf)
+    while len(chosen) < 150:
+        gap = np.minimum(gap, ((pool - pool[chosen[-1]]) ** 2).sum(axis=1))
+        chosen.append(int(gap.argmax()))
+    far = rings().annotate(kit("events")([pool[chosen]], ["a"], rng, 1)).annotations[APART]
+    walk = np.concatenate([pool[:20] + 0.05 * i for i in range(10)])
+    near = rings().annotate(kit("events")([walk], ["a"], rng, 1)).annotations[APART]
+    assert np.nanmean(far) > 0.93
+    assert np.nanmean(near[20:]) < 0.3
+
+
+def test_what_is_told_of_vectors_is_what_is_told_of_the_events(kit):
     batch = kit("crowd")(1, 40, 200, "ref")
     labels = common_labels(batch, MIN_CLASS_ROWS)
     view = view_maps(batch, infer_schema(batch))[-1]
     label = positions(predicted(batch), labels)
-    code, codes = fit_rings(batch, view, label, labels, 3)
+    code, nearness = fit_rings(batch, view, label, labels, 3)
     own = np.flatnonzero(batch.client_id == "ref-3")
     vectors, _, _ = view.vectors(batch.take(own))
-    np.testing.assert_array_equal(code.codes_of(vectors, label[own]), codes[own])
+    told, expected = code.nearness_of(vectors, label[own]), nearness.take(own)
+    np.testing.assert_array_equal(told.codes, expected.codes)
+    np.testing.assert_array_equal(told.apart, expected.apart)

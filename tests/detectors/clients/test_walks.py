@@ -23,7 +23,7 @@ def ring_code() -> RingCode:
     )
     projection = np.zeros((WIDTH + 1, 16))
     projection[:WIDTH, :WIDTH] = np.eye(WIDTH)
-    return RingCode(plain, projection, ("no", "yes"), 0.01, np.full((3, 3), 0.5), np.ones(3))
+    return RingCode(plain, projection, ("no", "yes"), 0.01, np.full((3, 3), 0.5), np.full((3, 4), 0.7), np.ones(3))
 
 
 def queries(rows: list[list[float]], sure: list[float], client: str = "c") -> EventBatch:

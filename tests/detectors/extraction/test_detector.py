@@ -45,6 +45,23 @@ def test_a_pure_thief_is_named_and_nobody_else(kit, thief_readings):
     assert kit("accused")(thief_readings) == {"mallory"}
 
 
+def test_ordinary_queries_that_are_chosen_to_lie_far_apart_are_told_by_that_alone(kit):
+    service = kit("Service").fit(kit("crowd")(1, 60, 200, "ref"))
+    rng = np.random.default_rng(14)
+    pool, chosen = kit("honest_rows")(rng, 1_500), [0]
+    gap = np.full(len(pool), np.inf)
+    while len(chosen) < 500:
+        gap = np.minimum(gap, ((pool - pool[chosen[-1]]) ** 2).sum(axis=1))
+        chosen.append(int(gap.argmax()))
+    picked = kit("events")([pool[chosen]], ["picker"], rng, PANES)
+    readings = service.readings(_in_time(concatenate([kit("crowd")(25, 30, PANES), picked])), PANES)
+    assert kit("accused")(readings) == {"picker"}
+    alarm = next(r for pane in readings for r in pane if r.level is Level.ALARM)
+    assert alarm.detail["family"] == "diverse sampling"
+    assert "come near one of the sender's own" in alarm.reason
+    assert "H10" in {head["name"] for head in alarm.detail["heads"]}
+
+
 def test_the_alarm_says_what_an_analyst_needs(thief_readings):
     alarm = next(r for readings in thief_readings for r in readings if r.level is Level.ALARM)
     assert alarm.kind is Kind.EXTRACTION

@@ -26,8 +26,11 @@ NAMES = (
 CHANNELS = SimpleNamespace(names=NAMES)
 
 
-def named(counts: dict[str, float] | None = None, exposure: float = 0.0, **rarer: float) -> Family:
-    """The family of a client whose share ``rarer`` of queries is rarer than 1 in 100, or harder than 1 in 4."""
+def named(counts: dict[str, float] | None = None, exposure: float = 0.0, apart: float = 0.0, **rarer: float) -> Family:
+    """The family of a client whose share ``rarer`` of queries is rarer than 1 in 100, or harder than 1 in 4.
+
+    ``exposure`` and ``apart`` are logs of the p-values of H6 and H10.
+    """
     row = np.zeros((len(NAMES), len(EDGES)))
     for name, share in rarer.items():
         edge = 0.25 if name == "margin" else 0.01
@@ -37,7 +40,8 @@ def named(counts: dict[str, float] | None = None, exposure: float = 0.0, **rarer
     for name, count in ({"events": 100, "compared": 100, "fresh": 100} | (counts or {})).items():
         vector[COUNTS.index(name)] = count
     vector[row_at(1) :] = 100 * row.ravel()
-    finding = SimpleNamespace(sums=Sums(vector, 1), itself=0.0, beside=Beside(exposure=exposure))
+    log_p, beside = (0.0, -4.0, 0.0, 0.0, apart), Beside(exposure=exposure)
+    finding = SimpleNamespace(sums=Sums(vector, 1), itself=0.0, beside=beside, log_p=log_p)
     return family(finding, CHANNELS)  # type: ignore[arg-type]
 
 
@@ -65,6 +69,12 @@ def test_queries_close_to_earlier_ones_are_perturbed_or_walk_the_boundary() -> N
     assert named({"near": 20, "close": 30}, margin=0.8) is Family.BOUNDARY
     assert named({"near": 35, "close": 20}, likeness=0.75) is Family.NATURAL, "foreign inputs are like one another too"
     assert named({"near": 2, "close": 4}) is Family.UNCLEAR, "as near as honest queries are"
+
+
+def test_queries_that_keep_apart_are_diverse_unless_something_else_says_more() -> None:
+    assert named(apart=-9.0, distance=0.1) is Family.DIVERSE
+    assert named(apart=-3.0) is Family.UNCLEAR
+    assert named(apart=-9.0, residual=0.95, likeness=0.95) is Family.RANDOM
 
 
 def test_ordinary_queries_that_copy_too_well_are_natural() -> None:

@@ -12,10 +12,10 @@ from detectors.arrays import pack_arrays, unpack_arrays
 from detectors.base import MODEL, Level, Pane, Subject, SubjectType
 from detectors.batch import concatenate
 from detectors.budget import AlarmBudget
-from detectors.clients.rings import PROJECTED
+from detectors.clients.rings import CAPACITY, PROJECTED
 from detectors.clients.walks import NOTE
 from detectors.extraction.accounts import MAX_ACCOUNTS, Accounts
-from detectors.extraction.detector import RING, ExtractionDetector
+from detectors.extraction.detector import ExtractionDetector
 from detectors.sketch import Sketch
 
 pytestmark = pytest.mark.slow
@@ -59,7 +59,7 @@ def test_the_ring_of_a_client_and_its_stored_evidence_stay_below_ten_kilobytes_e
     memory = service.detector.new_memory()
     sketch = service.detector.sketch(memory.annotate(batch), np.array([0]))[0]
     judged = service.detector.judge({}, Pane(START, 60.0, len(batch), sketch))
-    ring = RING * (2 * PROJECTED + NOTE.itemsize)
+    ring = CAPACITY * (2 * PROJECTED + NOTE.itemsize)
     assert ring <= 10_000
     for subject, arrays in judged.evidence.items():
         if subject.type is SubjectType.CLIENT:
@@ -95,7 +95,7 @@ def test_ten_thousand_active_clients_fit_into_half_a_gigabyte(kit, service):
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(evidence) == n + 1
-    full_rings = n * RING * 16 * 2
+    full_rings = n * CAPACITY * 16 * 2
     assert held - memory.nbytes + full_rings < 500_000_000
     assert sum(a.nbytes for a in evidence[MODEL].values()) < 3_000_000
 

@@ -8,7 +8,7 @@ import pytest
 from detectors.arrays import pack_arrays, unpack_arrays
 from detectors.base import MODEL, Pane
 from detectors.batch import concatenate
-from detectors.extraction.recalibration import LEAST_ENTRIES, MAX_ENTRIES, MOST, Recent
+from detectors.extraction.recalibration import HEADS, LEAST_ENTRIES, MAX_ENTRIES, MOST, Recent
 
 pytestmark = pytest.mark.slow
 
@@ -17,7 +17,7 @@ PANES = 12
 
 def _crowd(rng, n, scale=1.0):
     """p-values of honest clients by a tail that is right (scale 1) or too thin (scale above)."""
-    return {f"c{i}": [scale * float(np.log(rng.uniform())) for _ in range(4)] for i in range(n)}
+    return {f"c{i}": [scale * float(np.log(rng.uniform())) for _ in HEADS] for i in range(n)}
 
 
 def test_clients_as_the_reference_showed_them_change_little(service):
@@ -50,7 +50,7 @@ def test_one_client_moves_the_scale_by_one_rank_whatever_it_does(service, n):
     honest = _crowd(rng, n)
     recent = Recent.empty().noted(honest, 0.0)
     for day in range(1, 100):
-        recent = recent.noted({"mallory": [-500.0] * 4}, 86_400.0 * day)
+        recent = recent.noted({"mallory": [-500.0] * len(HEADS)}, 86_400.0 * day)
     assert len(recent.keys) == min(n + 1, MAX_ENTRIES)
     ordered = np.sort(np.array(list(honest.values())), axis=0)
     rank = int(0.1 * (n + 1))
@@ -61,7 +61,7 @@ def test_one_client_moves_the_scale_by_one_rank_whatever_it_does(service, n):
 def test_the_table_is_bounded_and_survives_storage():
     recent = Recent.empty()
     for i in range(5):
-        recent = recent.noted({f"c{i}-{j}": [-1.0] * 4 for j in range(100)}, float(i))
+        recent = recent.noted({f"c{i}-{j}": [-1.0] * len(HEADS) for j in range(100)}, float(i))
     recent = recent.judged(["a"], [], 7, 1, 9.0)
     assert len(recent.keys) == MAX_ENTRIES
     stored = Recent.load(unpack_arrays(pack_arrays(recent.to_arrays())))
@@ -70,7 +70,7 @@ def test_the_table_is_bounded_and_survives_storage():
 
 
 def test_an_accused_client_loses_its_entry_and_freezes_until_it_is_cleared_or_gone():
-    recent = Recent.empty().noted({"a": [-9.0, 0.0, 0.0, 0.0], "b": [0.0] * 4}, 0.0)
+    recent = Recent.empty().noted({"a": [-9.0, 0.0, 0.0, 0.0, 0.0], "b": [0.0] * 5}, 0.0)
     accused = recent.judged(["a"], [], 0, 1, 10.0)
     assert len(accused.keys) == 1
     assert accused.has_open

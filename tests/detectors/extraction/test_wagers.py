@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from detectors.extraction.wagers import EDGE, LEAST_GROWTH, SPAN, WAGERS, Excuse, Seen, growth
+from detectors.extraction.wagers import EDGE, LEAST_GROWTH, SPAN, WAGERS, Excuse, Seen, growth, growth_apart
 
 USUAL = np.array([0.6 - EDGE])
 """Mean row of a client whose bulk is hardly unusual."""
@@ -26,7 +26,7 @@ def test_a_tenth_of_very_rare_queries_wins_and_what_is_not_logged_does_not() -> 
 
 
 def _client(rng: np.random.Generator, n: int, bulk: float, won: float) -> Seen:
-    """Rows (n, 1) of which the share ``bulk`` is unusual, and (n, 5) growth of ``won`` a query."""
+    """Rows (n, 1) of which the share ``bulk`` is unusual, and (n, 6) growth of ``won`` a query."""
     return (rng.random((n, 1)) < bulk) - EDGE, np.full((n, len(WAGERS)), won)
 
 
@@ -46,7 +46,9 @@ def test_a_device_that_moves_all_queries_is_excused_and_a_mixture_is_not() -> No
 
 
 def test_answers_count_in_full_where_the_sort_of_client_is_shown_and_beyond_the_excuse_where_it_is_not() -> None:
-    won = _excuse(np.random.default_rng(6)).excess(np.array([0.0, 0.0, 60.0, 60.0, 0.0]), 400, np.array([0.98 - EDGE]))
+    won = _excuse(np.random.default_rng(6)).excess(
+        np.array([0.0, 0.0, 60.0, 60.0, 0.0, 0.0]), 400, np.array([0.98 - EDGE])
+    )
     assert (won.hard, won.sure) == (60.0, 60.0)
     assert won.hard_left == LEAST_GROWTH
 
@@ -85,3 +87,22 @@ def test_an_excuse_can_be_stored() -> None:
     again = Excuse.load(excuse.to_arrays())
     assert np.array_equal(again.table, excuse.table)
     assert again.column == excuse.column
+
+
+def test_the_bet_on_distance_loses_where_a_quarter_comes_near_and_wins_where_hardly_any_does() -> None:
+    rng = np.random.default_rng(3)
+    honest, chosen = (growth_apart((rng.random(500) >= near).astype(float)) for near in (0.25, 0.02))
+    assert honest.sum() < -80.0
+    assert chosen.sum() > 80.0
+    assert 0.75 * np.exp(growth_apart(np.ones(1))) + 0.25 * np.exp(growth_apart(np.zeros(1))) == pytest.approx(
+        1.0, abs=2e-3
+    )
+    assert growth_apart(np.array([np.nan])).tolist() == [0.0]
+
+
+def test_what_keeps_devices_apart_excuses_others_that_are_as_unusual() -> None:
+    excuse, won = _excuse(np.random.default_rng(6)), np.zeros(len(WAGERS))
+    won[WAGERS.index("apart")] = 60.0
+    assert excuse.excess(won, 400, USUAL).apart_left > 50.0
+    assert excuse.excess(won, 400, np.array([0.98 - EDGE])).apart_left == LEAST_GROWTH
+    assert excuse.excess(won, 400, np.array([0.98 - EDGE])).apart == 60.0
