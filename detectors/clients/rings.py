@@ -2,7 +2,7 @@
 
 This is soft state. A worker holds one ``ClientRings`` a model version and annotates batches in arrival order before
 they are sketched; after a restart the rings fill again from traffic, and until they do fewer repeats are recognised.
-Memory is bounded by ``max_clients`` times ``capacity`` times 39 bytes: the projection, two bytes a number, and a note.
+Memory is bounded by ``max_clients`` times ``capacity`` times 40 bytes: the projection, two bytes a number, and a note.
 Detectors that share one memory fit it with the same ``CAPACITY``, since more recent queries are nearer ones.
 """
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from detectors.batch import EventBatch, FloatArray, IntArray, ObjectArray
 from detectors.clients.labels import positions, predicted
+from detectors.clients.mirrors import MIRRORS, mirror
 from detectors.clients.vectors import VectorMap
 from detectors.clients.walks import NOTE, WALK, Arrivals, confidence, follow, new_notes
 
@@ -186,7 +187,7 @@ class ClientRings:
         return sum(ring.coded.nbytes + ring.notes.nbytes for ring in self._rings.values())
 
     def annotate(self, batch: EventBatch) -> EventBatch:
-        """The batch with ``nearest_recent``, ``exact_repeat``, ``apart`` and what walks say.
+        """The batch with ``nearest_recent``, ``exact_repeat``, ``apart`` and what walks and mirrors say.
 
         The events join the rings in arrival order.
         """
@@ -206,7 +207,7 @@ class ClientRings:
 
     def _visits(self, batch: EventBatch, names: ObjectArray, label: IntArray) -> tuple[FloatArray, IntArray, _Columns]:
         distance, recent = np.full(len(batch), np.nan), np.zeros(len(batch), dtype=np.int64)
-        told = {name: np.full(len(batch), np.nan) for name in WALK}
+        told = {name: np.full(len(batch), np.nan) for name in (*WALK, *MIRRORS)}
         if batch.client_id is not None and len(batch):
             coded, present = self._code.project(batch)
             named = np.array([name is not None for name in names.tolist()], dtype=bool)
@@ -236,7 +237,7 @@ class ClientRings:
             ring.coded = np.concatenate([ring.coded, coded[block]])
             ring.notes = np.concatenate([ring.notes, notes[block]])
             near = Arrivals(ring.coded, ring.notes, best, found, limit[block], self._code.same, self._capacity)
-            for name, values in follow(near, ring.chains).items():
+            for name, values in {**follow(near, ring.chains), **mirror(near)}.items():
                 told[name][rows[block]] = values
             distance[rows[block]] = found
             ring.chains += len(found)

@@ -6,7 +6,7 @@ the base has *gone on* from it, and that member becomes the base; any other step
 help of the model's answers goes on from answers it likes and goes back from the rest; who does not read the answers,
 such as a camera, a scheduled what-if or test-time augmentation, goes on and back regardless of them.
 
-Per query seven bytes are kept beside its projection. All of it is soft state; only counts of steps are ever summed.
+Per query eight bytes are kept beside its projection. All of it is soft state; only counts of steps are ever summed.
 """
 
 from __future__ import annotations
@@ -36,11 +36,15 @@ TURN = "walk_turn"
 """Annotation of a step: cosine between it and the last try's own step, -1 (back along it) to 1 (straight on)."""
 WALK = (CHAIN, FLIP, GAP, TRIED, WENT_ON, TURN)
 
-NOTE: Final = np.dtype([("label", "u1"), ("length", "u1"), ("base", "u1"), ("chain", "<u2"), ("sure", "<f2")])
+NOTE: Final = np.dtype(
+    [("label", "u1"), ("length", "u1"), ("base", "u1"), ("chain", "<u2"), ("sure", "<f2"), ("mirrored", "?")]
+)
 """Beside each query of a ring: predicted class, length of its chain so far, how many rows back its base is (0 = it is
-its own), number of its chain, and log odds of its largest score (NaN where no scores are logged)."""
+its own), number of its chain, log odds of its largest score (NaN where no scores are logged), and whether it ends two
+mirrored pairs (``clients.mirrors``)."""
 NO_LABEL = 255
 LONGEST = 255
+_PATH: Final = ("label", "length", "base", "chain", "sure")
 _CHAINS = 1 << 16
 _SAME_ANSWER = 0.01
 _IDENTICAL = 1e-3
@@ -117,7 +121,7 @@ def follow(arrivals: Arrivals, first_chain: int) -> Mapping[str, FloatArray]:
     due = np.flatnonzero(step | repeat)
     if not len(due):
         return told
-    path = _Path(arrivals.rows.astype(np.float32), *(notes[name] for name in NOTE.names or ()))
+    path = _Path(arrivals.rows.astype(np.float32), *(notes[name] for name in _PATH))
     told[GAP][step] = arrivals.distance[step] / np.maximum(arrivals.limit, arrivals.same)[step]
     latest: dict[int, int] = {}
     for i, near, again in zip(due.tolist(), arrivals.nearest[due].tolist(), repeat[due].tolist(), strict=True):

@@ -1,4 +1,4 @@
-"""Heads: five questions about a client's walks, each a p-value under "a client that does not act on the answers".
+"""Heads: six questions about a client's walks, each a p-value under "a client that does not act on the answers".
 
 A walk as such accuses nobody: cameras, sensors, what-if tools and test-time augmentation all send queries that nearly
 repeat their own. W1 asks whether the predicted class flips at short steps more often than with honest clients: a camera
@@ -7,7 +7,8 @@ others ask whether the client's next move depends on the answer to its last try 
 or back; W5: whether it goes straight on along a line or turns), by the exact test of a two-by-two table. Geometry
 alone couples the two a little, and more for one honest client than for another: a large jump both changes the answer
 more often and is followed by a return more often. So the odds ratio of an honest client is itself drawn at random, as
-widely as the reference's clients show and never less than ``LEAST_SPREAD``.
+widely as the reference's clients show and never less than ``LEAST_SPREAD``. W6 asks of a client that tries both sides
+of a point whether it then moves the way the answers point; nobody who does not estimate slopes tries so and moves so.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ LEAST_SPREAD, MOST_SPREAD = 0.25, 1.2
 PURSUITS = 4
 """Heads that test a table: W2 to W5."""
 MOST_COUNTED = 1_000
+LEAST_MOVES = 3
+DOUBT = 0.8
+"""What multiplies the log p-value of W6: moves of one client are not quite independent of each other."""
 ENOUGH_TABLES = 8
 _PRIOR_TABLES = 8
 _NODES = np.linspace(-5.0, 5.0, 41)
@@ -94,3 +98,22 @@ def tables(tally: Tally) -> tuple[Table, Table, Table, Table]:
 def pursuit_log_p(tally: Tally, couplings: Sequence[Coupling]) -> FloatArray:
     """(4,) ln p-values of W2 to W5."""
     return np.array([table_log_p(t, c) for t, c in zip(tables(tally), couplings, strict=True)])
+
+
+def descent_log_p(tally: Tally) -> float:
+    """Ln p-value of W6: moves after mirrored tries go with the answers, down or up, more than chance makes them.
+
+    The nats of k moves add up to a gamma distribution of shape k (Fisher 1932); the better of two directions counts, at
+    twice the p-value.
+    """
+    moves = tally["moves"]
+    if moves < LEAST_MOVES:
+        return 0.0
+    most = max(tally["down"], tally["up"]) / 1000.0
+    return min(0.0, DOUBT * (_log_gamma_tail(moves, most) + float(np.log(2.0))))
+
+
+def _log_gamma_tail(shape: int, value: float) -> float:
+    """Ln of the chance that a gamma variable of whole ``shape`` is at least ``value``: that of fewer Poisson events."""
+    k = np.arange(shape)
+    return float(special.logsumexp(k * np.log(max(value, 1e-300)) - special.gammaln(k + 1.0)) - value)

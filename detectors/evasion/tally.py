@@ -1,7 +1,8 @@
 """Tally: where each count sits in a client's int64 vector, and what one event adds to it.
 
 Everything is a plain count of events, so that sums are exact. Answers and moves are counted as a two-by-two table each:
-what the last try had brought, and whether the client then went on from it or back.
+what the last try had brought, and whether the client then went on from it or back. How steeply a client moves after
+mirrored tries is counted in thousandths of a nat.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.batch import EventBatch, FloatArray, IntArray
+from detectors.clients.mirrors import DESCENT, MIRRORED
 from detectors.clients.rings import NEAREST_RECENT, Code
 from detectors.clients.walks import CHAIN, FLIP, GAP, TRIED, TURN, WENT_ON, Tried
 
@@ -22,6 +24,8 @@ TIGHT = 0.3
 STRAIGHT = 0.8
 """A cosine beyond this, either way, is a step along the line of the last one."""
 TURNS = 10
+MOST_NATS = 6.0
+"""A move is never called rarer: one alone must not accuse."""
 COUNTS = (
     "events",
     "exact",
@@ -44,6 +48,10 @@ COUNTS = (
     "kept_turned",
     "flipped_ahead",
     "flipped_turned",
+    "mirrored",
+    "moves",
+    "down",
+    "up",
     *(f"long_{n}" for n in LENGTHS),
     *(f"turn_{i}" for i in range(TURNS)),
 )
@@ -94,14 +102,19 @@ class Tally:
 
 
 def contributions(batch: EventBatch) -> IntArray:
-    """(n, ``WIDTH``) what each event adds to its client's tally; all but ``events`` is 0 where no ring was asked."""
+    """(n, ``WIDTH``) what each event adds to its client's tally; all but ``events`` is 0 where no ring was asked.
+
+    A step is a query that nearly repeats a recent one, or one of mirrored tries, however far apart these are.
+    """
     n = len(batch)
     blank = np.full(n, np.nan)
-    code, chain, flip, gap, tried, on, turn = (
-        batch.annotations.get(name, blank) for name in (NEAREST_RECENT, CHAIN, FLIP, GAP, TRIED, WENT_ON, TURN)
+    names = (NEAREST_RECENT, CHAIN, FLIP, GAP, TRIED, WENT_ON, TURN, MIRRORED, DESCENT)
+    code, chain, flip, gap, tried, on, turn, both_sides, descent = (
+        batch.annotations.get(name, blank) for name in names
     )
-    step = np.nan_to_num(chain) > 0
-    tight = step & (gap < TIGHT)
+    near, mirrored = np.nan_to_num(chain) > 0, both_sides == 1.0
+    step = near | mirrored
+    tight = near & (gap < TIGHT)
     went, back = on == 1.0, on == 0.0
     ahead, turned = turn >= STRAIGHT, turn <= -STRAIGHT
     kept = (tried == Tried.FELL) | (tried == Tried.LEVEL) | (tried == Tried.ROSE)
@@ -111,7 +124,7 @@ def contributions(batch: EventBatch) -> IntArray:
         "compared": ~np.isnan(code) & ((code != Code.EXACT) | step),
         "steps": step,
         "chains": chain == 2.0,
-        "labelled": step & ~np.isnan(flip),
+        "labelled": near & ~np.isnan(flip),
         "flips": flip == 1.0,
         "tight_labelled": tight & ~np.isnan(flip),
         "tight_flips": tight & (flip == 1.0),
@@ -127,12 +140,21 @@ def contributions(batch: EventBatch) -> IntArray:
         "kept_turned": kept & turned,
         "flipped_ahead": (tried == Tried.FLIPPED) & ahead,
         "flipped_turned": (tried == Tried.FLIPPED) & turned,
+        "mirrored": mirrored,
+        "moves": ~np.isnan(descent),
         **{f"long_{length}": np.nan_to_num(chain) >= length for length in LENGTHS},
     }
     out = np.zeros((n, WIDTH), dtype=np.int64)
     for name, values in columns.items():
         out[:, _AT[name]] = values
+    out[:, _AT["down"]], out[:, _AT["up"]] = _thousandths(descent), _thousandths(1.0 - descent)
     told = np.flatnonzero(~np.isnan(turn))
     place = np.clip(((turn[told] + 1.0) / 2.0 * TURNS).astype(np.int64), 0, TURNS - 1)
     out[told, _AT["turn_0"] + place] = 1
     return out
+
+
+def _thousandths(share: FloatArray) -> IntArray:
+    """(n,) nats of p-values, at most ``MOST_NATS`` each, in thousandths; 0 where there is none."""
+    nats = np.minimum(-np.log(np.maximum(np.nan_to_num(share, nan=1.0), 1e-9)), MOST_NATS)
+    return np.rint(1000.0 * nats).astype(np.int64)

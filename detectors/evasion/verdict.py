@@ -11,11 +11,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detectors.evasion.heads import pursuit_log_p
+from detectors.evasion.heads import descent_log_p, pursuit_log_p
 from detectors.evasion.honest import Baseline
 from detectors.evasion.tally import Tally
 
-HEAD_SHARES = (0.25, 0.2, 0.2, 0.2, 0.15)
+HEAD_SHARES = (0.25, 0.2, 0.15, 0.15, 0.15, 0.1)
+MIRRORING = 5
+"""Position of W6."""
+MIRRORS = float(np.log(0.02))
+"""Ln of the share of walking clients that are taken to mirror their tries for honest reasons, as some methods of
+explanation do; no reference has shown one yet."""
 ENOUGH_SHORT_STEPS = 30
 """Flips come in bursts where an honest walk crosses from class to class, so a few steps say nothing of a rate."""
 MIN_EFFECT = 0.02
@@ -27,7 +32,7 @@ class Finding:
     """What one look showed.
 
     Attributes:
-        log_p: natural logs of the p-values of W1 to W5, before any splitting.
+        log_p: natural logs of the p-values of W1 to W6, before any splitting.
         evidence: of the strongest head. head: its position.
         peers_flips: how often the class flips at an honest short step.
     """
@@ -47,10 +52,13 @@ def examine(tally: Tally, look: int, baseline: Baseline, peers_flips: float) -> 
     """Look number ``look`` (0, 1, …) at one window; ``peers_flips`` is the flip rate of today's peers, 0 if unknown."""
     hits, short = tally["tight_flips"], tally["tight_labelled"]
     flips = baseline.flips.log_p(hits, short, peers_flips) if short >= ENOUGH_SHORT_STEPS else 0.0
-    log_p = (flips, *(pursuit_log_p(tally, baseline.couplings) * baseline.stretch).tolist())
+    pursuits = (pursuit_log_p(tally, baseline.couplings) * baseline.stretch).tolist()
+    log_p = (flips, *pursuits, descent_log_p(tally))
     rarity = baseline.log_rarity(tally.walking)
     share = np.log(look_share(look) / 2.0) + np.log(HEAD_SHARES)
-    evidence = [float(s - p - rarity) if p < 0 else 0.0 for p, s in zip(log_p, share, strict=True)]
+    rarities = [rarity] * len(log_p)
+    rarities[MIRRORING] += MIRRORS
+    evidence = [float(s - p - r) if p < 0 else 0.0 for p, s, r in zip(log_p, share, rarities, strict=True)]
     head = int(np.argmax(evidence))
     usual = max(baseline.flips.mean, peers_flips)
     return Finding(tally, log_p, max(0.0, evidence[head]), head, usual)

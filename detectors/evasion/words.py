@@ -11,7 +11,7 @@ import numpy as np
 from detectors.clients.techniques import ATLAS_RELEASE
 from detectors.evasion.honest import Baseline
 from detectors.evasion.tally import LENGTHS, TURNS, Tally
-from detectors.evasion.verdict import Finding
+from detectors.evasion.verdict import MIRRORING, Finding
 
 
 class Walk(StrEnum):
@@ -20,6 +20,7 @@ class Walk(StrEnum):
     LINE = "line search"
     BOUNDARY = "boundary walk"
     SCORES = "score-based optimisation"
+    GRADIENT = "gradient estimation"
     INVERSION = "inversion"
 
 
@@ -27,6 +28,7 @@ _DOES = {
     Walk.LINE: "halving its way along lines to where the predicted class changes",
     Walk.BOUNDARY: "feeling along the decision boundary",
     Walk.SCORES: "keeping each change that lowers the model's confidence and taking back the rest",
+    Walk.GRADIENT: "asking on both sides of a point and then moving where the answers fall fastest",
     Walk.INVERSION: "climbing towards inputs that one class is most sure of",
 }
 _AIM = {Walk.INVERSION: "may be reading out what the model learned"}
@@ -54,12 +56,15 @@ _TITLES = (
     ("follows rising confidence", "goes on from tries that made the model surer and takes back the others"),
     ("turns back where the class flips", "goes on while the class holds and goes back where it changed"),
     ("halves lines at class flips", "goes straight on while the class holds and turns about where it changed"),
+    ("follows the slope of the answers", "tries both sides of a point, then moves where the answers fall or rise"),
 )
 
 
 def family(finding: Finding) -> Walk:
     """Which attack the counts look like."""
     tally = finding.tally
+    if finding.head == MIRRORING:
+        return Walk.GRADIENT if tally["down"] >= tally["up"] else Walk.INVERSION
     if finding.head == 2:
         return Walk.INVERSION
     if finding.head == 1:
@@ -76,6 +81,8 @@ def reason(client: str, finding: Finding, kind: Walk, level: str) -> str:
     if level == "ok":
         return f"{who} no longer walks along the model's answers."
     walk = f"{tally['steps']} of its {tally['events']} queries nearly repeat its own, {_chains(tally)}, {_DOES[kind]}"
+    if finding.head == MIRRORING:
+        walk = f"{tally['mirrored']} of its {tally['events']} queries mirror the one before them, {_DOES[kind]}"
     if level == "alarm":
         aim = _AIM.get(kind, "may be searching for an input that slips past the model")
         return (
@@ -175,6 +182,10 @@ def _measure(finding: Finding) -> str:
             f"the predicted class flips at {_percent(tally.short_flip_rate)} of its shortest steps, "
             f"{_percent(finding.peers_flips)} with honest clients"
         )
+    if finding.head == MIRRORING:
+        n, way = tally["moves"], "down" if tally["down"] >= tally["up"] else "up"
+        steep = float(np.exp(tally[way] / 1000.0 / max(1, n)))
+        return f"its {n} moves in between lead {way} the slope of the answers as one direction in {steep:.0f} does"
     if finding.head == 4:
         crossed, held = tally["flipped_turned"], tally["kept_ahead"]
         n, m = crossed + tally["flipped_ahead"], held + tally["kept_turned"]

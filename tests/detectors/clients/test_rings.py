@@ -10,6 +10,7 @@ import pytest
 
 from detectors.batch import concatenate
 from detectors.clients.labels import common_labels, positions, predicted
+from detectors.clients.mirrors import MIRRORS
 from detectors.clients.rings import (
     APART,
     APART_SHARE,
@@ -47,7 +48,7 @@ def test_annotations_do_not_depend_on_how_the_stream_was_cut(kit, rings):
     cuts = np.sort(np.random.default_rng(0).choice(len(batch), 60, replace=False))
     memory = rings()
     parts = [memory.annotate(batch.take(piece)) for piece in np.split(np.arange(len(batch)), cuts)]
-    for name in (NEAREST_RECENT, EXACT_REPEAT, APART, *WALK):
+    for name in (NEAREST_RECENT, EXACT_REPEAT, APART, *WALK, *MIRRORS):
         cut = np.concatenate([part.annotations[name] for part in parts])
         np.testing.assert_array_equal(cut, whole.annotations[name])
 

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from detectors.evasion.crowd import Crowd
-from detectors.evasion.heads import Coupling, table_log_p
+from detectors.evasion.heads import LEAST_MOVES, Coupling, descent_log_p, table_log_p
 from detectors.evasion.honest import Baseline, fit_flips, stretch_of
 from detectors.evasion.tally import COUNTS, WIDTH, Tally
 from detectors.evasion.verdict import HEAD_SHARES, examine, look_share
@@ -135,3 +135,20 @@ def test_the_crowd_is_bounded_robust_and_leaves_the_client_out():
     assert len(crowd.keys) == 64
     again = Crowd.load(crowd.to_arrays())
     np.testing.assert_array_equal(again.counts, crowd.counts)
+
+
+def test_moves_that_have_nothing_to_do_with_the_answers_are_as_rare_as_they_say():
+    rng = np.random.default_rng(7)
+    share = rng.random((20_000, 8))
+    down, up = (np.rint(-1000.0 * np.log(p)).sum(axis=1).astype(int) for p in (share, 1.0 - share))
+    log_p = [descent_log_p(tally(moves=8, down=int(a), up=int(b))) for a, b in zip(down, up, strict=True)]
+    for level in (0.1, 0.01, 0.001):
+        assert np.mean(np.array(log_p) <= np.log(level)) <= 1.1 * level
+
+
+def test_moves_along_the_slope_say_more_the_more_there_are_and_a_few_say_nothing():
+    told = [descent_log_p(tally(moves=n, down=4_000 * n, up=20 * n)) for n in (LEAST_MOVES - 1, LEAST_MOVES, 6, 10)]
+    assert told[0] == 0.0
+    assert 0.0 > told[1] > told[2] > told[3]
+    assert told[3] == descent_log_p(tally(moves=10, up=40_000, down=200))
+    assert told[1] == pytest.approx(0.8 * np.log(2.0 * stats.gamma(3).sf(12.0)), abs=1e-9)
