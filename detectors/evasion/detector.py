@@ -1,7 +1,7 @@
 """Evasion detector: which client feels its way along the model's answers.
 
 Map side: the ring memory tells how each query follows from the client's own recent ones, and each client's tells are
-counted. Reduce side: a client's counts are put to four heads on a schedule of looks whose price is paid beforehand, so
+counted. Reduce side: a client's counts are put to six heads on a schedule of looks whose price is paid beforehand, so
 the chance that an honest client is ever accused stays below the level its budget share allows.
 """
 
