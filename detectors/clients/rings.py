@@ -60,10 +60,6 @@ class Nearness:
     codes: FloatArray
     apart: FloatArray
 
-    def take(self, index: IntArray) -> Nearness:
-        """The queries at these positions."""
-        return Nearness(self.codes[index], self.apart[index])
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RingCode:
@@ -168,6 +164,10 @@ class _Ring:
     notes: NDArray[np.void]
     chains: int = 0
 
+    @classmethod
+    def empty(cls) -> Self:
+        return cls(np.empty((0, PROJECTED), dtype=np.float16), np.empty(0, dtype=NOTE))
+
 
 class ClientRings:
     """The last ``capacity`` queries of the ``max_clients`` most recently active clients."""
@@ -215,14 +215,18 @@ class ClientRings:
             limit = self._code.walk[label]
             for client, index in clients_of(batch.client_id):
                 rows = index[present[index]]
-                held = len(self._rings[client].notes) if client in self._rings else 0
-                recent[rows] = _recent(held, len(rows), self._capacity)
-                self._visit(client, rows, coded[rows], notes[rows], limit[rows], distance, told)
+                ring = self._rings.get(client) or _Ring.empty()
+                recent[rows] = _recent(len(ring.notes), len(rows), self._capacity)
+                self._visit(ring, rows, coded[rows], notes[rows], limit[rows], distance, told)
+                self._rings[client] = ring
+                self._rings.move_to_end(client)
+                while len(self._rings) > self._max_clients:
+                    self._rings.popitem(last=False)
         return distance, recent, told
 
     def _visit(
         self,
-        client: str,
+        ring: _Ring,
         rows: IntArray,
         coded: NDArray[np.float16],
         notes: NDArray[np.void],
@@ -230,7 +234,6 @@ class ClientRings:
         distance: FloatArray,
         told: _Columns,
     ) -> None:
-        ring = self._rings.get(client) or _Ring(np.empty((0, PROJECTED), dtype=np.float16), np.empty(0, dtype=NOTE))
         for first in range(0, len(rows), _BLOCK):
             block = slice(first, first + _BLOCK)
             found, best = compare(ring.coded, coded[block], self._capacity)
@@ -243,10 +246,6 @@ class ClientRings:
             ring.chains += len(found)
             if len(ring.notes) > self._capacity:
                 ring.coded, ring.notes = ring.coded[-self._capacity :].copy(), ring.notes[-self._capacity :].copy()
-        self._rings[client] = ring
-        self._rings.move_to_end(client)
-        while len(self._rings) > self._max_clients:
-            self._rings.popitem(last=False)
 
 
 def fit_rings(

@@ -41,7 +41,8 @@ def family(finding: Finding, channels: Channels) -> Family:
     most = max(odd.values(), default=0.0)
     if hard >= MOSTLY_HARD and most < VERY_ODD:
         return Family.UNCERTAINTY
-    if most < VERY_ODD and finding.log_p[-1] < min(0.0, *finding.log_p[:-1]):
+    log_p = finding.log_p
+    if most < VERY_ODD and log_p.h10 < min(log_p.h1, log_p.h2, log_p.h3, log_p.h9):
         return Family.DIVERSE
     if most < ODD:
         wide = min(finding.itself, finding.beside.coverage, finding.beside.exposure) < WIDE

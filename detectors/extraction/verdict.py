@@ -14,6 +14,7 @@ overwhelming. Where no peers are at hand, a thief looks like a drift of everybod
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -32,8 +33,18 @@ from detectors.extraction.wagers import WAGERS, Won
 
 HEAD_SHARES = (0.24, 0.38, 0.08, 0.18, 0.08, 0.04)
 """Of H1, H2, H3, H9, H10 and H7."""
-LogP = tuple[float, float, float, float, float]
-"""Natural logs of the p-values of H1, H2, H3, H9 and H10, before any splitting."""
+
+
+class LogP(NamedTuple):
+    """Natural logs of the p-values of the heads that look at one window, before any splitting."""
+
+    h1: float
+    h2: float
+    h3: float
+    h9: float
+    h10: float
+
+
 DRIFT_SPREAD = 2.0
 """How many times as much as its peers a client may win that follows a drift of all."""
 MIN_EFFECT = 0.04
@@ -68,6 +79,25 @@ class Answers:
         return cls(harder, client, peers) if harder else cls(harder, 1.0 - client, 1.0 - peers)
 
 
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """Shares of queries that keep apart from the sender's own recent ones, and of how many queries the client's is."""
+
+    client: float
+    peers: float
+    n: float
+
+    @property
+    def chosen(self) -> float:
+        """Least share of queries that were chosen to keep apart, less two standard errors.
+
+        If a share s is chosen, the share that comes near a recent one is 1 - s times that of peers.
+        """
+        usual = max(1.0 - self.peers, 0.01)
+        error = np.sqrt(usual * (1.0 - usual) / max(self.n, 1.0))
+        return max(0.0, float(1.0 - (1.0 - self.client + 2.0 * error) / usual))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Finding:
     """What one look at one window of a client showed.
@@ -77,8 +107,7 @@ class Finding:
         strange, strange_peers, near, near_peers: shares of queries, the client's and its peers'.
         answers: whether they are uncommonly hard rather than uncommonly sure, and the shares of such, the client's and
             its peers'.
-        apart, apart_peers: shares of queries that keep apart from recent ones. chosen: least share of queries that were
-            chosen to do so.
+        apart: how many queries keep apart from the sender's own.
         unlike: least share of queries that cannot be like those of peers.
         itself: log p-value of H7. beside: those of H5 and H6.
     """
@@ -91,9 +120,7 @@ class Finding:
     strange_peers: float
     near: float
     near_peers: float
-    apart: float
-    apart_peers: float
-    chosen: float
+    apart: Apart
     unlike: float
     answers: Answers
     centre: np.ndarray[tuple[int], np.dtype[np.float64]]
@@ -103,7 +130,7 @@ class Finding:
     @property
     def effect(self) -> float:
         """Share of queries that cannot be like those of peers: too rare, near repeats, or chosen to be none."""
-        return max(0.0, self.unlike, self.near - self.near_peers, self.chosen)
+        return max(0.0, self.unlike, self.near - self.near_peers, self.apart.chosen)
 
 
 def share_unlike(mean: FloatArray, centre: FloatArray, n: float) -> float:
@@ -119,16 +146,6 @@ def share_unlike(mean: FloatArray, centre: FloatArray, n: float) -> float:
     rarer = ((client - peers - 2.0 * error) / (1.0 - peers))[:, :-2].max()
     commoner = ((peers - client - 2.0 * error) / np.maximum(peers, 0.05))[:, -2:].max()
     return float(max(rarer, commoner))
-
-
-def share_chosen(apart: float, peers: float, n: float) -> float:
-    """Least share of n queries that were chosen to lie apart, if those of peers do as often; less two standard errors.
-
-    If a share s is chosen, the share that comes near a recent one is 1 - s times that of peers.
-    """
-    usual = max(1.0 - peers, 0.01)
-    error = np.sqrt(usual * (1.0 - usual) / max(n, 1.0))
-    return max(0.0, float(1.0 - (1.0 - apart + 2.0 * error) / usual))
 
 
 def examine(
@@ -168,13 +185,13 @@ def examine(
     h2, h3 = tails.asked.heard(won.asked, won.asked_left), tails.repeats.heard(p3)
     hard, sure = tails.hard.heard(won.hard, won.hard_left), tails.sure.heard(won.sure, won.sure_left)
     h9, h10 = hard.better(sure), tails.apart.heard(won.apart, won.apart_left)
-    log_p = (h1.log_p, h2.log_p, h3.log_p, h9.log_p, h10.log_p)
+    log_p = LogP(h1.log_p, h2.log_p, h3.log_p, h9.log_p, h10.log_p)
     e1, e2, e3, e9, e10, e7 = (float(-p + np.log(share)) for p, share in zip((*log_p, p7), HEAD_SHARES, strict=True))
     strange, seen_near = sums.share("strange", "fresh"), near[0] / max(1.0, compared)
     strange_peers = max(company.rate(("strange",), "fresh"), baseline.strange)
     usual_near = max(near_peers[0], baseline.near[0].mean)
-    apart, apart_peers = sums.share("apart", "placed"), max(company.rate(("apart",), "placed"), APART_SHARE)
-    kept_apart = share_chosen(apart, apart_peers, sums.count("placed"))
+    apart_peers = max(company.rate(("apart",), "placed"), APART_SHARE)
+    apart = Apart(sums.share("apart", "placed"), apart_peers, sums.count("placed"))
     unlike = share_unlike(sums.mean, centre, fresh) if fresh >= 10 else 0.0
     if own is not None and unlike > 0:
         trust = own.fresh / (own.fresh + PAST_WEIGHT)
@@ -189,11 +206,11 @@ def examine(
         e2,
         e3 / OVERWHELMING_DISCOUNT if seen_near - usual_near >= OVERWHELMING_EFFECT else 0.0,
         e9 if unlike >= OVERWHELMING_EFFECT else 0.0,
-        e10 if kept_apart >= MOSTLY_CHOSEN else 0.0,
+        e10 if apart.chosen >= MOSTLY_CHOSEN else 0.0,
     ]
     stolen = 0.0 if company.is_thin else max(routes)
     answers = Answers.of(sums.mean, centre, hard.log_p <= sure.log_p)
-    shares = (strange, strange_peers, seen_near, usual_near, apart, apart_peers, kept_apart, unlike, answers)
+    shares = (strange, strange_peers, seen_near, usual_near, apart, unlike, answers)
     return Finding(sums, log_p, max(e1, e7, *routes), stolen, *shares, centre, p7, beside)
 
 

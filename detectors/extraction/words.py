@@ -97,10 +97,10 @@ def shares(finding: Finding) -> str:
     """Which share of queries is strange or nearly repeated, or of answers uncommon, against peers: half a sentence."""
     if finding.itself < min(finding.log_p):
         return "it behaves unlike its own past"
-    if finding.log_p[4] < min(finding.log_p[1:4]):
-        came, usual = 1.0 - finding.apart, 1.0 - finding.apart_peers
+    if finding.log_p.h10 < min(finding.log_p.h2, finding.log_p.h3, finding.log_p.h9):
+        came, usual = 1.0 - finding.apart.client, 1.0 - finding.apart.peers
         return f"only {_percent(came)} of queries come near one of the sender's own (peers {_percent(usual)})"
-    if finding.log_p[3] < min(finding.log_p[1:3]):
+    if finding.log_p.h9 < min(finding.log_p.h2, finding.log_p.h3):
         answers = finding.answers
         how = "less sure than 9 in 10 of their class" if answers.harder else "surer than 9 in 10 of their class"
         return f"{_percent(answers.client)} of answers are {how} (peers {_percent(answers.peers)})"

@@ -11,7 +11,7 @@ from detectors.clients.techniques import Family
 from detectors.extraction.channels import EDGES
 from detectors.extraction.families import family
 from detectors.extraction.layout import COUNTS, Sums, row_at
-from detectors.extraction.verdict import Beside
+from detectors.extraction.verdict import Beside, LogP
 
 NAMES = (
     "features.distance",
@@ -40,7 +40,7 @@ def named(counts: dict[str, float] | None = None, exposure: float = 0.0, apart: 
     for name, count in ({"events": 100, "compared": 100, "fresh": 100} | (counts or {})).items():
         vector[COUNTS.index(name)] = count
     vector[row_at(1) :] = 100 * row.ravel()
-    log_p, beside = (0.0, -4.0, 0.0, 0.0, apart), Beside(exposure=exposure)
+    log_p, beside = LogP(0.0, -4.0, 0.0, 0.0, apart), Beside(exposure=exposure)
     finding = SimpleNamespace(sums=Sums(vector, 1), itself=0.0, beside=beside, log_p=log_p)
     return family(finding, CHANNELS)  # type: ignore[arg-type]
 

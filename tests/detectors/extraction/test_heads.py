@@ -12,7 +12,7 @@ from detectors.clients.betabinomial import Rate, beta_binomial_log_sf
 from detectors.extraction.baseline import fit_rate, scatter
 from detectors.extraction.heads import t_squared
 from detectors.extraction.tails import Heard, Tail
-from detectors.extraction.verdict import HEAD_SHARES, _agreed, share_chosen, share_unlike
+from detectors.extraction.verdict import HEAD_SHARES, Apart, _agreed, share_unlike
 
 
 @pytest.mark.parametrize(("k", "n", "a", "b"), [(1, 10, 0.5, 40.0), (7, 50, 0.6, 59.4), (50, 50, 2.0, 3.0)])
@@ -95,12 +95,11 @@ def test_a_tail_that_is_softened_says_so_many_times_less():
 def test_the_share_of_queries_chosen_to_keep_apart_is_a_lower_bound():
     rng = np.random.default_rng(6)
     for chosen in (0.0, 0.3, 0.9):
-        told = [
-            share_chosen(float(rng.binomial(400, 1.0 - 0.25 * (1.0 - chosen))) / 400, 0.75, 400) for _ in range(300)
-        ]
+        apart = rng.binomial(400, 1.0 - 0.25 * (1.0 - chosen), 300) / 400
+        told = [Apart(float(share), 0.75, 400).chosen for share in apart]
         assert np.mean(np.array(told) > chosen + 1e-9) < 0.05
-    assert share_chosen(1.0, 0.75, 400) > 0.8
-    assert share_chosen(1.0, 0.75, 10) == 0.0
+    assert Apart(1.0, 0.75, 400).chosen > 0.8
+    assert Apart(1.0, 0.75, 10).chosen == 0.0
 
 
 def test_the_shares_of_the_heads_sum_to_one():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from detectors.extraction.channels import EDGES, FOURIER
-from detectors.extraction.verdict import Answers
+from detectors.extraction.verdict import Answers, Apart, LogP
 from detectors.extraction.words import shares
 
 
@@ -35,14 +35,13 @@ def test_uncommon_answers_are_read_from_the_last_conformal_channel() -> None:
 )
 def test_the_sentence_follows_the_head_that_says_most(log_p: tuple[float, ...], itself: float, said: str) -> None:
     finding = SimpleNamespace(
-        log_p=log_p,
+        log_p=LogP(*log_p),
         itself=itself,
         answers=Answers(True, 0.35, 0.1),
         near=0.02,
         near_peers=0.01,
         strange=0.31,
         strange_peers=0.01,
-        apart=0.97,
-        apart_peers=0.75,
+        apart=Apart(0.97, 0.75, 100.0),
     )
     assert shares(finding) == said  # type: ignore[arg-type]
