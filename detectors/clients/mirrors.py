@@ -1,9 +1,10 @@
 """Mirrors: tries on both sides of one point, and whether their sender then moves the way the answers point.
 
 Who estimates a gradient from answers alone asks at both ends of a line through one point, then of another line through
-the same point, and then goes to another point: symmetric finite differences (ZOO: Chen et al. 2017), simultaneous
-perturbation (SPSA: Spall 1992), antithetic natural evolution strategies (NES: Ilyas et al. 2018). Two tries and the two
-before them that have one middle are *mirrored*; mirrored tries that follow each other form a *run* around its centre.
+the same point, and then goes to another point: symmetric finite differences (ZOO: Chen et al. 2017), antithetic
+natural evolution strategies (NES: Ilyas et al. 2018), simultaneous perturbation that averages tries (SPSA: Spall 1992;
+with one pair a point there is nothing to tell it by). Two tries and the two before them that have one middle are
+*mirrored*; mirrored tries that follow each other form a *run* around its centre.
 The slope of the answers is the sum of all tries' differences times those of their answers. A run that begins elsewhere
 than the one before it has made a *move*, and its *descent* is the share of all directions that lead at least as steeply
 down that slope: uniform if where the sender goes has nothing to do with the answers.

@@ -185,7 +185,7 @@ def _measure(finding: Finding) -> str:
     if finding.head == MIRRORING:
         n, way = tally["moves"], "down" if tally["down"] >= tally["up"] else "up"
         steep = float(np.exp(tally[way] / 1000.0 / max(1, n)))
-        return f"its {n} moves in between lead {way} the slope of the answers as one direction in {steep:.0f} does"
+        return f"its {n} moves in between go {way} the slope of the answers as steeply as one direction in {steep:.0f}"
     if finding.head == 4:
         crossed, held = tally["flipped_turned"], tally["kept_ahead"]
         n, m = crossed + tally["flipped_ahead"], held + tally["kept_turned"]
