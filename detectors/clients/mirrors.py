@@ -35,7 +35,9 @@ SAME_MIDDLE: Final = 0.35
 STIR: Final = 0.1
 """A centre that moved by less, in the same units, did not move."""
 FAR: Final = 3.0
-"""A centre that moved by more belongs to another input."""
+"""A centre that moved by more, and beyond what continues a walk, belongs to another input."""
+LATELY: Final = 32
+"""Rows before a run within which the one before it has to end."""
 LEAST_DIRECTIONS: Final = 2.0
 ENOUGH: Final = 5
 _QUAD = 4
@@ -59,7 +61,7 @@ def mirror(arrivals: Arrivals) -> Mapping[str, FloatArray]:
 
 
 def _quads(rows: NDArray[np.float32], same: float) -> NDArray[np.bool_]:
-    """(n,) whether each row ends two mirrored pairs; tries that are one query are none."""
+    """(n,) whether each row ends two mirrored pairs; tries that are one query are none, nor is one pair sent twice."""
     out = np.zeros(len(rows), dtype=bool)
     if len(rows) < _QUAD:
         return out
@@ -67,8 +69,12 @@ def _quads(rows: NDArray[np.float32], same: float) -> NDArray[np.bool_]:
     length = np.einsum("ij,ij->i", step, step)
     gap = middle[2:] - middle[:-2]
     apart = np.einsum("ij,ij->i", gap, gap) / 4.0
-    shorter = np.minimum(length[2:], length[:-2])
-    out[_QUAD - 1 :] = (apart <= SAME_MIDDLE**2 * shorter) & (shorter > same * same)
+    shorter, again = np.minimum(length[2:], length[:-2]), np.zeros(len(gap), dtype=bool)
+    hit = np.flatnonzero((apart <= SAME_MIDDLE**2 * shorter) & (shorter > same * same))
+    for back in (2, 3):
+        sent = rows[hit + 3] - rows[hit + 3 - back]
+        again[hit] |= np.einsum("ij,ij->i", sent, sent) <= same * same
+    out[hit + 3] = ~again[hit]
     return out
 
 
@@ -101,7 +107,7 @@ def _descent(arrivals: Arrivals, at: int) -> float:
     """Of the move to the run that begins at row ``at``; NaN where there was none, or no slope is known."""
     oldest = max(_QUAD - 1, at - arrivals.capacity + _QUAD)
     hits = oldest + np.flatnonzero(arrivals.notes["mirrored"][oldest : at - 1])
-    if not len(hits):
+    if not len(hits) or hits[-1] < at - LATELY:
         return float("nan")
     begun, earlier = _Run.of(arrivals, np.array([at - 2, at])), np.empty(0, dtype=np.int64)
     for part in np.split(hits, np.flatnonzero(np.diff(hits) > 2) + 1)[::-1]:
@@ -110,9 +116,10 @@ def _descent(arrivals: Arrivals, at: int) -> float:
             break
         earlier = np.append(pairs, earlier)
     run = _Run.of(arrivals, earlier)
-    if not STIR <= _far(begun, run) <= FAR:
+    move, limit = begun.centre - run.centre, float(arrivals.limit[at - arrivals.held])
+    if not STIR * run.length <= float(np.linalg.norm(move)) <= max(FAR * run.length, limit):
         return float("nan")
-    return steepness(begun.centre - run.centre, run.differences, run.answers)
+    return steepness(move, run.differences, run.answers)
 
 
 def _far(one: _Run, other: _Run) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from detectors.clients.mirrors import DESCENT, FAR, MIRRORED, mirror, steepness
+from detectors.clients.mirrors import DESCENT, FAR, LATELY, MIRRORED, mirror, steepness
 from detectors.clients.walks import Arrivals, new_notes
 
 WIDTH = 16
@@ -16,8 +16,8 @@ def arrivals(rows: np.ndarray, capacity: int = 160) -> Arrivals:
     """One client's queries to a model whose confidence rises along ``SLOPE``."""
     n = len(rows)
     notes = new_notes(np.zeros(n, dtype=np.int64), np.ones(n, dtype=bool), 5.0 + rows @ SLOPE)
-    far = np.full(n, np.inf)
-    return Arrivals(rows.astype(np.float16), notes, np.zeros(n, dtype=np.int64), far, far, 0.01, capacity)
+    far, limit = np.full(n, np.inf), np.ones(n)
+    return Arrivals(rows.astype(np.float16), notes, np.zeros(n, dtype=np.int64), far, limit, 0.01, capacity)
 
 
 def tries(rng: np.random.Generator, centre: np.ndarray, pairs: int = 10, size: float = 0.3) -> np.ndarray:
@@ -47,6 +47,20 @@ def test_tries_on_both_sides_of_a_point_are_mirrored_from_the_second_pair_on():
 def test_noise_about_a_point_is_hardly_ever_mirrored_and_repeats_are_not(still: bool):
     noise = np.random.default_rng(2).standard_normal((5_000, WIDTH)) * (0.0 if still else 0.3)
     assert mirror(arrivals(noise))[MIRRORED].mean() <= 0.005
+
+
+def test_one_pair_that_is_sent_again_and_again_is_no_other_try():
+    pair = np.random.default_rng(10).standard_normal((2, WIDTH))
+    for order in ([0, 1] * 20, [0, 1, 1, 0] * 10):
+        assert mirror(arrivals(pair[order]))[MIRRORED].sum() == 0
+
+
+def test_a_run_that_ended_long_ago_tells_nothing_of_where_its_sender_went():
+    rng = np.random.default_rng(11)
+    rows = search(rng, None, rounds=2)
+    between = rng.normal(size=(LATELY, WIDTH)) * 5.0
+    assert np.isnan(mirror(arrivals(np.concatenate([rows[:21], between, rows[21:]])))[DESCENT]).all()
+    assert (~np.isnan(mirror(arrivals(rows))[DESCENT])).sum() == 1
 
 
 def test_who_follows_the_slope_moves_steeply_and_who_does_not_moves_as_chance_has_it():
@@ -103,7 +117,7 @@ def test_it_does_not_matter_where_tries_are_cut(capacity: int):
             joined,
             np.zeros(len(piece), dtype=np.int64),
             np.full(len(piece), np.inf),
-            np.full(len(piece), np.inf),
+            np.ones(len(piece)),
             0.01,
             capacity,
         )
