@@ -69,12 +69,10 @@ def _quads(rows: NDArray[np.float32], same: float) -> NDArray[np.bool_]:
     length = np.einsum("ij,ij->i", step, step)
     gap = middle[2:] - middle[:-2]
     apart = np.einsum("ij,ij->i", gap, gap) / 4.0
-    shorter, again = np.minimum(length[2:], length[:-2]), np.zeros(len(gap), dtype=bool)
-    hit = np.flatnonzero((apart <= SAME_MIDDLE**2 * shorter) & (shorter > same * same))
-    for back in (2, 3):
-        sent = rows[hit + 3] - rows[hit + 3 - back]
-        again[hit] |= np.einsum("ij,ij->i", sent, sent) <= same * same
-    out[hit + 3] = ~again[hit]
+    shorter = np.minimum(length[2:], length[:-2])
+    hit = _QUAD - 1 + np.flatnonzero((apart <= SAME_MIDDLE**2 * shorter) & (shorter > same * same))
+    other = [rows[hit] - rows[hit - back] for back in (2, 3)]
+    out[hit] = np.all([np.einsum("ij,ij->i", gap, gap) > same * same for gap in other], axis=0)
     return out
 
 
