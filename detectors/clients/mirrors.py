@@ -37,7 +37,7 @@ STIR: Final = 0.1
 FAR: Final = 3.0
 """A centre that moved by more, and beyond what continues a walk, belongs to another input."""
 LATELY: Final = 32
-"""Rows before a run within which the one before it has to end."""
+"""Rows before a run within which the one before it has to show three pairs of tries."""
 LEAST_DIRECTIONS: Final = 2.0
 ENOUGH: Final = 5
 _QUAD = 4
@@ -105,7 +105,7 @@ def _descent(arrivals: Arrivals, at: int) -> float:
     """Of the move to the run that begins at row ``at``; NaN where there was none, or no slope is known."""
     oldest = max(_QUAD - 1, at - arrivals.capacity + _QUAD)
     hits = oldest + np.flatnonzero(arrivals.notes["mirrored"][oldest : at - 1])
-    if not len(hits) or hits[-1] < at - LATELY:
+    if not (np.diff(hits[hits >= at - LATELY]) == 2).any():
         return float("nan")
     begun, earlier = _Run.of(arrivals, np.array([at - 2, at])), np.empty(0, dtype=np.int64)
     for part in np.split(hits, np.flatnonzero(np.diff(hits) > 2) + 1)[::-1]:
