@@ -39,7 +39,9 @@ FAR: Final = 3.0
 LATELY: Final = 32
 """Rows before a run within which the one before it has to show three pairs of tries."""
 LEAST_DIRECTIONS: Final = 2.0
+"""With fewer, a direction is no more than a sign."""
 ENOUGH: Final = 5
+"""Tries that tell in how many directions others would go."""
 _QUAD = 4
 
 
@@ -71,8 +73,8 @@ def _quads(rows: NDArray[np.float32], same: float) -> NDArray[np.bool_]:
     apart = np.einsum("ij,ij->i", gap, gap) / 4.0
     shorter = np.minimum(length[2:], length[:-2])
     hit = _QUAD - 1 + np.flatnonzero((apart <= SAME_MIDDLE**2 * shorter) & (shorter > same * same))
-    other = [rows[hit] - rows[hit - back] for back in (2, 3)]
-    out[hit] = np.all([np.einsum("ij,ij->i", gap, gap) > same * same for gap in other], axis=0)
+    moved = [rows[hit] - rows[hit - back] for back in (2, 3)]
+    out[hit] = np.all([np.einsum("ij,ij->i", one, one) > same * same for one in moved], axis=0)
     return out
 
 
@@ -89,10 +91,9 @@ class _Run:
         """The pairs whose later tries are at the positions ``last``."""
         rows = arrivals.rows[np.concatenate([last, last - 1])].astype(np.float64)
         after, before = rows[: len(last)], rows[len(last) :]
-        notes = arrivals.notes
-        label, sure = notes["label"], notes["sure"].astype(np.float64)
-        alike = (label[last] == label[last - 1]) & (label[last] != NO_LABEL)
-        gained = np.where(alike, sure[last] - sure[last - 1], np.nan)
+        now, then = arrivals.notes[last], arrivals.notes[last - 1]
+        alike = (now["label"] == then["label"]) & (now["label"] != NO_LABEL)
+        gained = np.where(alike, now["sure"].astype(np.float64) - then["sure"].astype(np.float64), np.nan)
         return cls((after + before).mean(axis=0) / 2.0, after - before, gained)
 
     @property
@@ -107,13 +108,12 @@ def _descent(arrivals: Arrivals, at: int) -> float:
     hits = oldest + np.flatnonzero(arrivals.notes["mirrored"][oldest : at - 1])
     if not (np.diff(hits[hits >= at - LATELY]) == 2).any():
         return float("nan")
-    begun, earlier = _Run.of(arrivals, np.array([at - 2, at])), np.empty(0, dtype=np.int64)
-    for part in np.split(hits, np.flatnonzero(np.diff(hits) > 2) + 1)[::-1]:
-        pairs = np.append(part[0] - 2, part)
-        if len(earlier) and _far(_Run.of(arrivals, pairs), _Run.of(arrivals, earlier)) > STIR:
-            break
-        earlier = np.append(pairs, earlier)
+    runs = [np.append(part[0] - 2, part) for part in np.split(hits, np.flatnonzero(np.diff(hits) > 2) + 1)]
+    begun, earlier = _Run.of(arrivals, np.array([at - 2, at])), runs.pop()
     run = _Run.of(arrivals, earlier)
+    while runs and _far(_Run.of(arrivals, runs[-1]), run) <= STIR:
+        earlier = np.append(runs.pop(), earlier)
+        run = _Run.of(arrivals, earlier)
     move, limit = begun.centre - run.centre, float(arrivals.limit[at - arrivals.held])
     if not STIR * run.length <= float(np.linalg.norm(move)) <= max(FAR * run.length, limit):
         return float("nan")
