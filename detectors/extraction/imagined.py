@@ -104,7 +104,7 @@ def unrounded(shown: Shown, seed: int) -> list[Honest]:
     if not any(grain.known for grain in grains):
         return []
     out = []
-    for client, index in _able(shown)[::UNROUNDED]:
+    for client, index in _able(shown)[:CHANGED_CLIENTS:UNROUNDED]:
         sights = [
             (vectors, seen, nats + np.array([0.0, _off_grain(grain, rng)]))
             for (vectors, seen, nats), grain in zip(shown.sights(index), grains, strict=True)

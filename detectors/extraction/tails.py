@@ -3,8 +3,9 @@
 A client is looked at many times, so the figure that is calibrated is the largest of all its looks: one price for any
 number of them. Up to the oddest honest clients the p-value is a rank; beyond them a Pareto tail (Hill 1975) goes on,
 its scale enlarged for how few they are. A client may also be of a sort that the reference does not show, such as one
-behind a new device: as often as the rule of succession has it for what was never seen (1 in n), and then it looks as
-clients do that were made up.
+behind a new device: as often as the rule of succession has it for what was never seen (1 in n), but never less often
+than ``LEAST_UNSHOWN``, for new sorts go on arriving however many old ones are known; then it looks as clients do that
+were made up.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ SHARE_BEYOND = 0.03
 MADE_UP_BEYOND = 0.1
 UNSHOWN = 1.0
 """How many honest clients of sorts that it does not show a reference is taken to lack."""
+LEAST_UNSHOWN = 0.01
+"""Least share of clients that are of such a sort."""
 FEWEST = 3
 """Honest clients with fewer looks than these tell nothing of a tail."""
 SCALES = (0.2, 0.5)
@@ -150,7 +153,7 @@ class Tail:
         if len(made_up) < FEWEST:
             return cls(shown, shown, 0.0)
         unshown = Curve.fit(made_up, MADE_UP_BEYOND, MADE_UP_SCALES)
-        return cls(shown, unshown, UNSHOWN / (len(largest) + UNSHOWN))
+        return cls(shown, unshown, max(LEAST_UNSHOWN, UNSHOWN / (len(largest) + UNSHOWN)))
 
     def log_p(self, value: float) -> float:
         """Natural log of the chance that an honest client's largest look is at least ``value``."""
