@@ -19,7 +19,7 @@ from detectors.arrays import pack_arrays, unpack_arrays
 from detectors.base import Part
 from detectors.schema import Schema
 
-FORMAT = 6
+FORMAT = 7
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from detectors.batch import EventBatch, FloatArray, IntArray
 from detectors.clients.labels import positions, predicted
-from detectors.clients.likeness import Likeness
 from detectors.clients.space import SCORES, Space, View
 from detectors.clients.vectors import VectorMap
+from detectors.extraction.crossed import Crossed
+from detectors.extraction.ranks import surprisal
 from detectors.extraction.wagers import growth
 
 EDGES = np.array([0.002, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9])
@@ -31,9 +32,6 @@ _SURE, _FOREIGN, _WORST, _BOTH = -4, -3, -2, -1
 """The last rows of ``Channels.table``."""
 CHUNK = 512
 """Rows worked on at a time, so that wide vectors stay in cache."""
-_GRID = np.concatenate([np.linspace(0.98, 0.1, 45), np.geomspace(0.09, 0.001, 40)])
-
-
 Sight = tuple[FloatArray, NDArray[np.bool_], FloatArray]
 """What a view reads: (n, p) vectors, (n,) whether it was there, (n, 2) summed surprise in nats of categories and of
 numbers off the grain.
@@ -48,7 +46,7 @@ class Channels:
         labels: names of the predicted classes that have a position; any other class is the pooled one, ``len(labels)``.
         views: one or two views of the query.
         names: names of the conformal channels.
-        likeness: how much a query looks made up, by the last view.
+        likeness: how much a query looks made up, by the last view; what it says is -ln p already.
         loc, scale: (C + 1, channels) by which raw scores of a class are made comparable.
         table: (channels + 4, grid) quantiles of the comparable scores, then of minus the last of them, then such that
             queries through new devices do not exceed them either: of likeness, of the strangest structural channel, of
@@ -59,7 +57,7 @@ class Channels:
     labels: tuple[str, ...]
     views: tuple[View, ...]
     names: tuple[str, ...]
-    likeness: Likeness
+    likeness: Crossed
     loc: FloatArray
     scale: FloatArray
     table: FloatArray
@@ -110,7 +108,7 @@ class Channels:
             if view is self.views[0]:
                 first = white
             if view is self.views[-1]:
-                made_up = np.where(seen, self.likeness.scores(white, left), np.nan)
+                made_up = np.where(seen, self.likeness.nats(white, left, label), np.nan)
         surprise = np.sum([nats for _, _, nats in read], axis=0)
         raw = assemble(columns, made_up, surprise, hardness, self.names)
         scores = self.comparable(raw, label)
@@ -189,7 +187,7 @@ class Channels:
         )
         names = ("loc", "scale", "table", "frequencies", "fourier_means")
         kept = {name: arrays[name] for name in names}
-        likeness = Likeness.load(_under(arrays, "likeness."))
+        likeness = Crossed.load(_under(arrays, "likeness."))
         return cls(tuple(facts["labels"]), views, tuple(facts["channels"]), likeness, **kept)
 
 
@@ -281,23 +279,6 @@ def shares_by_edge(mean: FloatArray, channels: Channels) -> FloatArray:
     """(channels, edges) share of queries rarer than each edge, of a mean row (d,)."""
     k = len(channels.names)
     return np.asarray(np.clip(mean[: k * len(EDGES)].reshape(k, len(EDGES)) + EDGES, 0.0, 1.0))
-
-
-def surprisal(scores: FloatArray, quantiles: FloatArray) -> FloatArray:
-    """-ln p of scores against a table of quantiles at ``_GRID``; beyond the table, a straight line."""
-    depth = -np.log(_GRID)
-    out = np.interp(scores, quantiles, depth)
-    step = max(float(quantiles[-1] - quantiles[-30]), 1e-9)
-    slope = (depth[-1] - depth[-30]) / step
-    beyond = depth[-1] + np.minimum(slope, 1e6) * np.maximum(scores - quantiles[-1], 0.0)
-    return np.asarray(np.where(scores > quantiles[-1], np.minimum(beyond, 700.0), out))
-
-
-def quantile_table(scores: FloatArray) -> FloatArray:
-    """(grid,) upper quantiles of scores, strictly increasing."""
-    kept = scores[~np.isnan(scores)]
-    table = np.quantile(kept, 1.0 - _GRID, method="higher") if kept.size else np.zeros(len(_GRID))
-    return table + 1e-12 * (1.0 + np.abs(table)) * np.arange(len(table))
 
 
 def _under(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:

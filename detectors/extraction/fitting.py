@@ -15,7 +15,6 @@ from detectors.base import Unfit
 from detectors.batch import EventBatch, FloatArray, IntArray
 from detectors.clients.decoys import Stock, disguised
 from detectors.clients.labels import common_labels, positions, predicted
-from detectors.clients.likeness import Likeness
 from detectors.clients.rings import Code, Nearness, RingCode, clients_of, fit_rings
 from detectors.clients.sample import MIN_ROWS, chosen
 from detectors.clients.space import MIN_CLASS_ROWS, Frame, Space, View, class_means, frame_of
@@ -31,12 +30,13 @@ from detectors.extraction.channels import (
     channel_names,
     fisher,
     margin,
-    quantile_table,
     strangest,
 )
+from detectors.extraction.crossed import HALVES, Crossed
 from detectors.extraction.honest import Honest
 from detectors.extraction.imagined import GEOMETRY_ROWS, Shown, near_of, newcomers
 from detectors.extraction.layout import fresh, winnings
+from detectors.extraction.ranks import DEPTH, class_scale, quantile_table
 from detectors.extraction.selfhistory import Itself
 from detectors.extraction.study import Study
 from detectors.extraction.wagers import EDGE
@@ -107,7 +107,8 @@ def fit_channels(batch: EventBatch, maps: tuple[VectorMap, ...], rng: np.random.
             for i in range(2):
                 out[i, inside] = space.scores(*space.whitened(vectors[i, inside]), label[inside])
         columns.append(np.where(seen[:, None], out, np.nan))
-    likeness, made_up = _likeness(maps[-1], spaces[-1], both[-1], label, read[-1][1], fold, rng)
+    half, learned = fold % HALVES, int(rng.integers(2**31))
+    likeness, made_up = Crossed.fit(maps[-1], spaces[-1], both[-1], label, len(labels), read[-1][1], half, learned)
     hardness = margin(batch)
     names = channel_names(maps, hardness is not None)
     surprise = np.sum([nats for _, _, nats in read], axis=0)
@@ -128,7 +129,7 @@ def _calibrated(
     views: tuple[View, ...],
     names: tuple[str, ...],
     labels: tuple[str, ...],
-    likeness: Likeness,
+    likeness: Crossed,
     raw: FloatArray,
     behind: FloatArray,
     white: FloatArray,
@@ -137,9 +138,12 @@ def _calibrated(
     fold: IntArray,
     rng: np.random.Generator,
 ) -> tuple[Channels, Rows]:
-    loc, scale = _class_scale(raw, label, len(labels))
+    loc, scale = class_scale(raw, label, len(labels))
+    likest = names.index(LIKENESS)
+    loc[:, likest], scale[:, likest] = 0.0, 1.0
     scores = (raw - loc[label]) / scale[label]
     table = np.array([quantile_table(scores[:, j]) for j in range(raw.shape[1])])
+    table[likest] = DEPTH
     sample = white[present][:: max(1, int(present.sum()) // 400)]
     gaps = np.linalg.norm(sample[:, None] - sample[None], axis=2)
     usual = float(np.median(gaps[gaps > 0])) if (gaps > 0).any() else 1.0
@@ -149,7 +153,7 @@ def _calibrated(
     sure = quantile_table(-scores[:, -1]) if names[-1] == MARGIN else table[0]
     table = np.vstack([table, sure, table[:3]])
     channels = Channels(labels, views, names, likeness, loc, scale, table, frequencies, empty)
-    rarity, scores_behind, likest = channels.rarity(scores), channels.comparable(behind, label), names.index(LIKENESS)
+    rarity, scores_behind = channels.rarity(scores), channels.comparable(behind, label)
     plain, moved = rarity[present], channels.rarity(scores_behind)[present]
     foreign = _larger(scores[present, likest], scores_behind[present, likest])
     worst = _larger(strangest(plain, names), strangest(moved, names))
@@ -172,29 +176,6 @@ def _calibrated(
 def _larger(plain: FloatArray, behind: FloatArray) -> FloatArray:
     """(grid,) quantiles that neither ordinary queries exceed more often than they say, nor those of new devices."""
     return np.asarray(np.maximum(quantile_table(plain), quantile_table(behind)))
-
-
-def _likeness(
-    source: VectorMap,
-    space: Space,
-    both: FloatArray,
-    label: IntArray,
-    seen: NDArray[np.bool_],
-    fold: IntArray,
-    rng: np.random.Generator,
-) -> tuple[Likeness, FloatArray]:
-    """What tells made-up queries; (2, n) scores of the reference by networks that did not see the client.
-
-    ``both`` (2, n, p) holds the reference as it is, and behind made-up devices; so do the scores.
-    """
-    seed = int(rng.integers(2**31))
-    scores = np.full(both.shape[:2], np.nan)
-    for half in range(2):
-        inside = fold % 2 == half
-        network = Likeness.fit(source, space, both[0, seen & ~inside], label[seen & ~inside], seed)
-        for i in range(2):
-            scores[i, inside & seen] = network.scores(*space.whitened(both[i, inside & seen]))
-    return Likeness.fit(source, space, both[0, seen], label[seen], seed), scores
 
 
 def _shared_frame(vectors: FloatArray, usable: NDArray[np.bool_], rng: np.random.Generator) -> Frame | None:
@@ -223,19 +204,6 @@ def _space(
     if len(index) > GEOMETRY_ROWS:
         index = np.sort(rng.choice(index, GEOMETRY_ROWS, replace=False))
     return Space.fit(vectors[index], label[index], n_labels, int(rng.integers(2**31)), frame)
-
-
-def _class_scale(raw: FloatArray, label: IntArray, n_labels: int) -> tuple[FloatArray, FloatArray]:
-    """(C + 1, channels) median and interquartile scale by class; pooled where a class has few rows."""
-    low, mid, high = np.nan_to_num(np.nanquantile(raw, [0.25, 0.5, 0.75], axis=0))
-    loc = np.repeat(mid[None, :], n_labels + 1, axis=0)
-    scale = np.repeat(np.maximum(high - low, 1e-6)[None, :], n_labels + 1, axis=0)
-    for c in range(n_labels):
-        own = raw[label == c]
-        if len(own) >= MIN_CLASS_ROWS and not np.isnan(own).all(axis=0).any():
-            low, mid, high = np.nanquantile(own, [0.25, 0.5, 0.75], axis=0)
-            loc[c], scale[c] = mid, np.maximum(high - low, 0.2 * scale[-1])
-    return loc, scale
 
 
 def honest(batch: EventBatch, rows: Rows, nearness: Nearness, n_labels: int) -> tuple[list[Honest], FloatArray]:
