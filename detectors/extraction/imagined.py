@@ -25,6 +25,9 @@ NARROW_CLIENTS = 75
 MOST_CHANGED = 600
 UNROUNDED = 10
 """One client in so many is imagined to send digits which nobody else sends."""
+OF_ITS_OWN = 0.5
+"""Share of the clients that send one kind of query whose kind has a name of its own, as a new customer's has."""
+_UNHEARD_OF = "unheard of"
 GEOMETRY_ROWS = 8_000
 """Ordinary rows that are enough to know the shape of a view by."""
 
@@ -130,7 +133,8 @@ def narrow(shown: Shown, code: RingCode, seed: int) -> list[Honest]:
     """Clients that ask about little, as much as those of the reference do; every other one is behind a new device, too.
 
     Of everybody's queries they send those nearest to one of them in some columns or all. Where columns are not of one
-    kind, half of them send any queries with the values of one in some columns, as an airline of one route does.
+    kind, half of them send any queries with the values of one in some columns, as an airline of one route does, and
+    some a category that nobody else has, as an airline that is new does.
     """
     rng = np.random.default_rng(seed)
     vectors, seen, _ = shown.read[-1]
@@ -155,7 +159,9 @@ def narrow(shown: Shown, code: RingCode, seed: int) -> list[Honest]:
 
 
 def _of_one_kind(batch: EventBatch, rng: np.random.Generator) -> EventBatch:
-    """The events with the values of the first in some of the columns, most of them on average."""
+    """The events with the values of the first in some of the columns, most of them on average, and half the time one
+    category of all that nobody else has.
+    """
     same = rng.uniform(0.3, 1.0)
     numeric = batch.numeric.copy()
     some = rng.random(numeric.shape[1]) < same
@@ -164,6 +170,8 @@ def _of_one_kind(batch: EventBatch, rng: np.random.Generator) -> EventBatch:
         name: np.full(len(batch), values[0], dtype=object) if rng.random() < same else values
         for name, values in batch.mixed.items()
     }
+    if mixed and rng.random() < OF_ITS_OWN:
+        mixed[str(rng.choice(sorted(mixed)))] = np.full(len(batch), _UNHEARD_OF, dtype=object)
     return replace(batch, numeric=numeric, mixed=mixed)
 
 
