@@ -24,6 +24,7 @@ from detectors.extraction.channels import (
     FOURIER,
     LIKENESS,
     MARGIN,
+    STRANGE,
     Channels,
     Rows,
     assemble,
@@ -107,7 +108,8 @@ def fit_channels(batch: EventBatch, maps: tuple[VectorMap, ...], rng: np.random.
             for i in range(2):
                 out[i, inside] = space.scores(*space.whitened(vectors[i, inside]), label[inside])
         columns.append(np.where(seen[:, None], out, np.nan))
-    half, learned = fold % HALVES, int(rng.integers(2**31))
+    half = _halves(batch, np.concatenate([c[0] for c in columns], axis=1), label, len(labels), fold)
+    learned = int(rng.integers(2**31))
     likeness, made_up = Crossed.fit(maps[-1], spaces[-1], both[-1], label, len(labels), read[-1][1], half, learned)
     hardness = margin(batch)
     names = channel_names(maps, hardness is not None)
@@ -116,6 +118,25 @@ def fit_channels(batch: EventBatch, maps: tuple[VectorMap, ...], rng: np.random.
     white = spaces[0].whitened(read[0][0])[0]
     views = tuple(View(m, space) for m, space in zip(maps, spaces, strict=True))
     return _calibrated(views, names, labels, likeness, raw, behind, white, label, present, fold, rng)
+
+
+def _halves(batch: EventBatch, scores: FloatArray, label: IntArray, n_labels: int, fold: IntArray) -> IntArray:
+    """(n,) half of each row: clients dealt out by how many odd rows they have, so that each half shows every sort.
+
+    Where there are few clients, they are slices of time, as folds are.
+    """
+    assert batch.client_id is not None
+    groups = clients_of(batch.client_id)
+    if len(groups) < FOLDS:
+        return fold % HALVES
+    loc, scale = class_scale(scores, label, n_labels)
+    far = np.max(np.nan_to_num((scores - loc[label]) / scale[label], nan=-1e9), axis=1)
+    odd = far > np.quantile(far, 1.0 - STRANGE)
+    order = sorted(range(len(groups)), key=lambda i: (-int(odd[groups[i][1]].sum()), -len(groups[i][1]), i))
+    half = np.zeros(len(batch), dtype=np.int64)
+    for place, i in enumerate(order):
+        half[groups[i][1]] = (place + 1) // 2 % HALVES
+    return half
 
 
 def _behind_devices(source: VectorMap, vectors: FloatArray, label: IntArray, rng: np.random.Generator) -> FloatArray:

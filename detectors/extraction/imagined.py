@@ -1,5 +1,5 @@
 """Imagined: honest clients that a reference does not show, as channel rows: behind a new device, of a narrower kind,
-or with digits that nobody else sends.
+of a kind with a name of its own, or with digits that nobody else sends.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ NARROW_CLIENTS = 75
 MOST_CHANGED = 600
 UNROUNDED = 10
 """One client in so many is imagined to send digits which nobody else sends."""
-OF_ITS_OWN = 0.5
-"""Share of the clients that send one kind of query whose kind has a name of its own, as a new customer's has."""
+RENAMED_CLIENTS = 15
 _UNHEARD_OF = "unheard of"
 GEOMETRY_ROWS = 8_000
 """Ordinary rows that are enough to know the shape of a view by."""
@@ -86,7 +85,8 @@ class Shown:
 
 def newcomers(shown: Shown, code: RingCode, seed: int) -> Newcomers:
     """All sorts of them."""
-    return Newcomers(changed(shown, code, seed), narrow(shown, code, seed), unrounded(shown, seed))
+    parts = changed(shown, code, seed), narrow(shown, code, seed), unrounded(shown, seed), renamed(shown, code, seed)
+    return Newcomers(*parts)
 
 
 def changed(shown: Shown, code: RingCode, seed: int) -> list[Honest]:
@@ -133,8 +133,7 @@ def narrow(shown: Shown, code: RingCode, seed: int) -> list[Honest]:
     """Clients that ask about little, as much as those of the reference do; every other one is behind a new device, too.
 
     Of everybody's queries they send those nearest to one of them in some columns or all. Where columns are not of one
-    kind, half of them send any queries with the values of one in some columns, as an airline of one route does, and
-    some a category that nobody else has, as an airline that is new does.
+    kind, half of them send any queries with the values of one in some columns, as an airline of one route does.
     """
     rng = np.random.default_rng(seed)
     vectors, seen, _ = shown.read[-1]
@@ -152,16 +151,40 @@ def narrow(shown: Shown, code: RingCode, seed: int) -> list[Honest]:
             sights = shown.channels.read(_of_one_kind(shown.batch.take(index), rng))
         nearness = code.nearness_of(sights[-1][0], shown.rows.label[index])
         found = shown.rows_of(index, _through(stocks, sights, rng) if i % 2 else sights)
-        new, won = fresh(found, nearness.codes), winnings(found, nearness.apart)
-        near = near_of(nearness.codes)
-        out.append(Honest(f"narrow {i}", found.phi[new], won[new], found.strange[new], near))
+        out.append(_fresh(f"narrow {i}", found, nearness))
     return out
 
 
-def _of_one_kind(batch: EventBatch, rng: np.random.Generator) -> EventBatch:
-    """The events with the values of the first in some of the columns, most of them on average, and half the time one
-    category of all that nobody else has.
+def renamed(shown: Shown, code: RingCode, seed: int) -> list[Honest]:
+    """Clients of one kind that has a name of its own, as a new airline has; none where nothing has names.
+
+    All their queries hold a category that nobody else sends. That is odd, and makes them alike; how odd queries of
+    theirs look says nothing about those of other newcomers.
     """
+    rng = np.random.default_rng([seed, 2])
+    names = [levels.name for view in shown.channels.views for levels in view.map.categorical]
+    seen = shown.read[-1][1]
+    sizes = [len(index) for _, index in _able(shown)] or [MIN_QUERIES]
+    out = []
+    for i in range(RENAMED_CLIENTS if names else 0):
+        index = rng.choice(np.flatnonzero(seen), min(int(rng.choice(sizes)), int(seen.sum())), replace=False)
+        batch = _of_one_kind(shown.batch.take(index), rng)
+        name = str(rng.choice(names))
+        batch = replace(batch, mixed={**batch.mixed, name: np.full(len(batch), _UNHEARD_OF, dtype=object)})
+        sights = shown.channels.read(batch)
+        found = shown.rows_of(index, sights)
+        out.append(_fresh(f"renamed {i}", found, code.nearness_of(sights[-1][0], found.label)))
+    return out
+
+
+def _fresh(client: str, found: Rows, nearness: Nearness) -> Honest:
+    """A client by its fresh queries."""
+    new, won, near = fresh(found, nearness.codes), winnings(found, nearness.apart), near_of(nearness.codes)
+    return Honest(client, found.phi[new], won[new], found.strange[new], near)
+
+
+def _of_one_kind(batch: EventBatch, rng: np.random.Generator) -> EventBatch:
+    """The events with the values of the first in some of the columns, most of them on average."""
     same = rng.uniform(0.3, 1.0)
     numeric = batch.numeric.copy()
     some = rng.random(numeric.shape[1]) < same
@@ -170,8 +193,6 @@ def _of_one_kind(batch: EventBatch, rng: np.random.Generator) -> EventBatch:
         name: np.full(len(batch), values[0], dtype=object) if rng.random() < same else values
         for name, values in batch.mixed.items()
     }
-    if mixed and rng.random() < OF_ITS_OWN:
-        mixed[str(rng.choice(sorted(mixed)))] = np.full(len(batch), _UNHEARD_OF, dtype=object)
     return replace(batch, numeric=numeric, mixed=mixed)
 
 
