@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from detectors.batch import EventBatch, FloatArray, IntArray, ObjectArray
 from detectors.clients.labels import positions, predicted
 from detectors.clients.mirrors import MIRRORS, mirror
+from detectors.clients.names import OwnNames
 from detectors.clients.vectors import VectorMap
 from detectors.clients.walks import NOTE, WALK, Arrivals, confidence, follow, new_notes
 
@@ -177,6 +178,7 @@ class ClientRings:
         self._capacity = capacity
         self._max_clients = max_clients
         self._rings: OrderedDict[str, _Ring] = OrderedDict()
+        self._names = OwnNames(code.map, max_clients)
 
     def __len__(self) -> int:
         return len(self._rings)
@@ -187,10 +189,11 @@ class ClientRings:
         return sum(ring.coded.nbytes + ring.notes.nbytes for ring in self._rings.values())
 
     def annotate(self, batch: EventBatch) -> EventBatch:
-        """The batch with ``nearest_recent``, ``exact_repeat``, ``apart`` and what walks and mirrors say.
+        """The batch with ``own_names``, ``nearest_recent``, ``exact_repeat``, ``apart`` and what walks and mirrors say.
 
         The events join the rings in arrival order.
         """
+        batch = self._names.annotate(batch)
         names = predicted(batch)
         label = positions(names, self._code.labels)
         distance, recent, told = self._visits(batch, names, label)

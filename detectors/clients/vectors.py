@@ -3,7 +3,8 @@
 A *view* of a query is its embedding, its features or, failing both, its scores. Numeric columns are standardised by the
 reference and squashed beyond three deviations, so that a heavy honest tail cannot drown everything else. A category
 becomes indicators of the common levels and its surprise, -ln of its share in the reference. A missing value
-becomes the mean, and an indicator where missing is rare.
+becomes the mean, and an indicator where missing is rare. So does a category that is the sender's own name
+(``detectors/clients/names.py``).
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from detectors.batch import EventBatch, FloatArray
 from detectors.clients.grain import Grain
 from detectors.schema import Schema, categorical_column, numeric_matrix
 
+OWN_NAMES = "own_names"
+"""Annotation: sum of 2**k over the categorical features k in which the query holds its sender's own name."""
 COMMON_LEVELS = 8
 KNOWN_LEVELS = 400
 MAX_COLUMNS = 2_000
@@ -99,8 +102,9 @@ class VectorMap:
         squash(out)
         surprise = np.column_stack([np.zeros(len(batch)), self.grain.surprise(values)])
         at = p + 1
-        for levels in self.categorical:
-            block, nats, seen = _categorical(levels, batch)
+        own = batch.annotations.get(OWN_NAMES, np.zeros(len(batch))).astype(np.int64)
+        for k, levels in enumerate(self.categorical):
+            block, nats, seen = _categorical(levels, batch, own >> min(k, 62) & 1 == 1)
             out[:, at : at + block.shape[1]] = block
             at += block.shape[1]
             surprise[:, 0] += nats
@@ -213,9 +217,13 @@ def _untoken(text: str) -> str | None:
     return None if text == "-" else text[1:-1]
 
 
-def _categorical(levels: Levels, batch: EventBatch) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
+def _categorical(
+    levels: Levels, batch: EventBatch, own: NDArray[np.bool_]
+) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
     column = categorical_column(batch, levels.name)
+    usual = float(sum(np.exp(-s) * s for s in levels.surprise.values()))
     nats = np.array([levels.surprise.get(value, levels.unseen) for value in column], dtype=np.float64)
+    nats[own] = usual
     position = {value: i for i, value in enumerate(levels.common)}
     index = np.array([position.get(value, -1) for value in column], dtype=np.int64)
     width = len(levels.common)
@@ -225,7 +233,7 @@ def _categorical(levels: Levels, batch: EventBatch) -> tuple[FloatArray, FloatAr
         hot = index[:, None] == np.arange(width)
         shares = np.exp([-levels.surprise[value] for value in levels.common])
         block[:, :width] = weight * squash((hot - shares) / np.asarray(levels.spread))
-    usual = float(sum(np.exp(-s) * s for s in levels.surprise.values()))
+        block[own, :width] = 0.0
     block[:, width] = squash((nats - usual) / 2.0)
     seen = np.array([value is not None for value in column], dtype=bool)
     return block, nats, seen

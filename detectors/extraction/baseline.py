@@ -84,8 +84,7 @@ class Baseline:
         centre, between = scatter(list(plain.values()), list(shifts.values()))
         strange = max(0.005, float(np.mean([c.strange.mean() for c in able]))) if able else 0.01
         near = (_rate([c.near[:, 0] for c in able], 0.01, 100.0), _rate([c.near[:, 1] for c in able], 0.05, 100.0))
-        strangers = (*newcomers.narrow, *newcomers.unrounded, *newcomers.renamed)
-        others = [c for c in strangers if c.fresh >= MIN_QUERIES]
+        others = [c for c in (*newcomers.narrow, *newcomers.unrounded) if c.fresh >= MIN_QUERIES]
         unshown = moved | {c.client: (c.phi - overall) @ axes for c in others}
         sizes, medians, far, far_unshown = _distances(plain, unshown, shifts, np.random.default_rng(seed))
         sorts = (able, newcomers.changed, newcomers.narrow)

@@ -108,7 +108,7 @@ def fit_channels(batch: EventBatch, maps: tuple[VectorMap, ...], rng: np.random.
             for i in range(2):
                 out[i, inside] = space.scores(*space.whitened(vectors[i, inside]), label[inside])
         columns.append(np.where(seen[:, None], out, np.nan))
-    half = _halves(batch, np.concatenate([c[0] for c in columns], axis=1), label, len(labels), fold)
+    half = halves_of(batch, np.concatenate([c[0] for c in columns], axis=1), label, len(labels), fold)
     learned = int(rng.integers(2**31))
     likeness, made_up = Crossed.fit(maps[-1], spaces[-1], both[-1], label, len(labels), read[-1][1], half, learned)
     hardness = margin(batch)
@@ -120,7 +120,7 @@ def fit_channels(batch: EventBatch, maps: tuple[VectorMap, ...], rng: np.random.
     return _calibrated(views, names, labels, likeness, raw, behind, white, label, present, fold, rng)
 
 
-def _halves(batch: EventBatch, scores: FloatArray, label: IntArray, n_labels: int, fold: IntArray) -> IntArray:
+def halves_of(batch: EventBatch, scores: FloatArray, label: IntArray, n_labels: int, fold: IntArray) -> IntArray:
     """(n,) half of each row: clients dealt out by how many odd rows they have, so that each half shows every sort.
 
     Where there are few clients, they are slices of time, as folds are.

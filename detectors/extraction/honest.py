@@ -41,14 +41,13 @@ class Newcomers:
 
     Attributes:
         changed: its clients behind new devices. narrow: clients that ask about little. unrounded: clients that send
-            digits which nobody else sends. renamed: clients of one kind with a category that nobody else sends.
+            digits which nobody else sends.
     """
 
     changed: Sequence[Honest]
     narrow: Sequence[Honest]
     unrounded: Sequence[Honest]
-    renamed: Sequence[Honest]
 
     @property
     def everybody(self) -> list[Honest]:
-        return [*self.changed, *self.narrow, *self.unrounded, *self.renamed]
+        return [*self.changed, *self.narrow, *self.unrounded]

@@ -1,5 +1,5 @@
 """Imagined: honest clients that a reference does not show, as channel rows: behind a new device, of a narrower kind,
-of a kind with a name of its own, or with digits that nobody else sends.
+or with digits that nobody else sends.
 """
 
 from __future__ import annotations
@@ -25,8 +25,6 @@ NARROW_CLIENTS = 75
 MOST_CHANGED = 600
 UNROUNDED = 10
 """One client in so many is imagined to send digits which nobody else sends."""
-RENAMED_CLIENTS = 15
-_UNHEARD_OF = "unheard of"
 GEOMETRY_ROWS = 8_000
 """Ordinary rows that are enough to know the shape of a view by."""
 
@@ -85,8 +83,7 @@ class Shown:
 
 def newcomers(shown: Shown, code: RingCode, seed: int) -> Newcomers:
     """All sorts of them."""
-    parts = changed(shown, code, seed), narrow(shown, code, seed), unrounded(shown, seed), renamed(shown, code, seed)
-    return Newcomers(*parts)
+    return Newcomers(changed(shown, code, seed), narrow(shown, code, seed), unrounded(shown, seed))
 
 
 def changed(shown: Shown, code: RingCode, seed: int) -> list[Honest]:
@@ -152,28 +149,6 @@ def narrow(shown: Shown, code: RingCode, seed: int) -> list[Honest]:
         nearness = code.nearness_of(sights[-1][0], shown.rows.label[index])
         found = shown.rows_of(index, _through(stocks, sights, rng) if i % 2 else sights)
         out.append(_fresh(f"narrow {i}", found, nearness))
-    return out
-
-
-def renamed(shown: Shown, code: RingCode, seed: int) -> list[Honest]:
-    """Clients of one kind that has a name of its own, as a new airline has; none where nothing has names.
-
-    All their queries hold a category that nobody else sends. That is odd, and makes them alike; how odd queries of
-    theirs look says nothing about those of other newcomers.
-    """
-    rng = np.random.default_rng([seed, 2])
-    names = [levels.name for view in shown.channels.views for levels in view.map.categorical]
-    seen = shown.read[-1][1]
-    sizes = [len(index) for _, index in _able(shown)] or [MIN_QUERIES]
-    out = []
-    for i in range(RENAMED_CLIENTS if names else 0):
-        index = rng.choice(np.flatnonzero(seen), min(int(rng.choice(sizes)), int(seen.sum())), replace=False)
-        batch = _of_one_kind(shown.batch.take(index), rng)
-        name = str(rng.choice(names))
-        batch = replace(batch, mixed={**batch.mixed, name: np.full(len(batch), _UNHEARD_OF, dtype=object)})
-        sights = shown.channels.read(batch)
-        found = shown.rows_of(index, sights)
-        out.append(_fresh(f"renamed {i}", found, code.nearness_of(sights[-1][0], found.label)))
     return out
 
 

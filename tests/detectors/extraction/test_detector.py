@@ -198,17 +198,32 @@ def test_columns_that_vanish_accuse_nobody(kit, service):
         assert kit("accused")(service.readings(kit("without")(batch, *blank), PANES)) == set()
 
 
-def test_categories_and_missing_values_are_read(kit):
-    def dressed(batch, seed):
-        rng = np.random.default_rng(seed)
-        colour = np.array(["red", "blue", None], dtype=object)[rng.choice(3, len(batch), p=[0.6, 0.35, 0.05])]
-        numeric = batch.numeric.copy()
-        numeric[rng.random(numeric.shape) < 0.02] = np.nan
-        return replace(batch, numeric=numeric, mixed={"colour": colour})
+def _dressed(batch, seed):
+    """With a category, and now and then a value missing."""
+    rng = np.random.default_rng(seed)
+    colour = np.array(["red", "blue", None], dtype=object)[rng.choice(3, len(batch), p=[0.6, 0.35, 0.05])]
+    numeric = batch.numeric.copy()
+    numeric[rng.random(numeric.shape) < 0.02] = np.nan
+    return replace(batch, numeric=numeric, mixed={"colour": colour})
 
-    service = kit("Service").fit(dressed(kit("crowd")(1, 40, 200, "ref"), 1))
-    batch = dressed(kit("crowd")(61, 30, PANES), 2)
-    assert kit("accused")(service.readings(batch, PANES)) == set()
+
+@pytest.fixture(scope="module")
+def coloured(kit):
+    """A service that was fitted to queries with a category."""
+    return kit("Service").fit(_dressed(kit("crowd")(1, 40, 200, "ref"), 1))
+
+
+@pytest.mark.parametrize("seed", [61, 62, 63])
+def test_a_customer_with_a_category_of_its_own_is_not_accused(kit, coloured, seed):
+    batch = _dressed(kit("crowd")(seed, 30, PANES), seed)
+    colour = batch.mixed["colour"].copy()
+    colour[np.isin(batch.client_id, ["honest-3", "honest-4", "honest-5"])] = "mauve"
+    assert kit("accused")(coloured.readings(replace(batch, mixed={"colour": colour}), PANES)) == set()
+
+
+def test_categories_and_missing_values_are_read(kit, coloured):
+    batch = _dressed(kit("crowd")(61, 30, PANES), 2)
+    assert kit("accused")(coloured.readings(batch, PANES)) == set()
     colour = batch.mixed["colour"].copy()
     numeric = batch.numeric.copy()
     theirs = batch.client_id == "honest-3"
@@ -216,7 +231,7 @@ def test_categories_and_missing_values_are_read(kit):
     numeric[theirs, 0] = np.inf
     numeric[theirs, 1] = 1e6 * np.arange(theirs.sum())
     odd = replace(batch, numeric=numeric, mixed={"colour": colour})
-    assert kit("accused")(service.readings(odd, PANES)) == {"honest-3"}
+    assert kit("accused")(coloured.readings(odd, PANES)) == {"honest-3"}
 
 
 def test_few_honest_clients_still_catch_a_pure_thief_and_say_so(kit, few_clients, with_thief):
