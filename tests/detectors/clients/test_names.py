@@ -44,12 +44,18 @@ def marks(source: VectorMap, names: OwnNames, batch: EventBatch, column: str) ->
     return [bool(int(mark) >> k & 1) for mark in names.annotate(batch).annotations[OWN_NAMES]]
 
 
-def test_the_first_unheard_of_value_is_the_name_and_any_other_is_not(source: VectorMap) -> None:
+def test_a_client_has_a_name_until_it_sends_anything_else(source: VectorMap) -> None:
     names = OwnNames(source, 10)
-    regions: list[str | None] = ["north", "west", "west", "east", None, "west"]
-    assert marks(source, names, batch_of(["a"] * 6, regions), "region") == [False, True, True, False, False, True]
-    later = batch_of(["a", "b", None], ["west", "east", "west"])
-    assert marks(source, names, later, "region") == [True, True, False], "each client has its own, nobody has none"
+    assert marks(source, names, batch_of(["a"] * 4, ["west", "west", "east", "west"]), "region") == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert marks(source, names, batch_of(["b"] * 3, ["west", "north", "west"]), "region") == [True, False, False]
+    assert marks(source, names, batch_of(["c"] * 3, ["west", None, "west"]), "region") == [True, False, False]
+    assert marks(source, names, batch_of(["d"] * 2, ["north", "west"]), "region") == [False, False]
+    assert marks(source, names, batch_of(["e", None], ["west", "west"]), "region") == [True, False], "nobody has none"
 
 
 def test_each_column_has_a_name_of_its_own(source: VectorMap) -> None:
@@ -60,15 +66,16 @@ def test_each_column_has_a_name_of_its_own(source: VectorMap) -> None:
 
 def test_a_name_is_no_surprise_and_another_unheard_of_value_is(source: VectorMap) -> None:
     names = OwnNames(source, 10)
-    batch = names.annotate(batch_of(["a"] * 3, ["north", "west", "east"]))
+    batch = names.annotate(batch_of(["a", "b", "b"], ["west", "west", "east"]))
     vectors, _, surprise = source.vectors(batch)
     plain, _, _ = source.vectors(replace(batch, annotations={}))
-    assert surprise[1, 0] < 2.0 < 5.0 < surprise[2, 0]
-    assert np.linalg.norm(vectors[1, 2:]) < np.linalg.norm(plain[1, 2:])
-    assert np.array_equal(vectors[[0, 2]], plain[[0, 2]])
+    assert surprise[0, 0] < 2.0 < 5.0 < surprise[2, 0]
+    assert np.linalg.norm(vectors[0, 2:]) < np.linalg.norm(plain[0, 2:])
+    assert np.array_equal(vectors[2], plain[2])
 
 
 def test_the_clients_remembered_are_bounded(source: VectorMap) -> None:
     names = OwnNames(source, 2)
     names.annotate(batch_of(["a", "b", "c"], ["west", "west", "west"]))
     assert marks(source, names, batch_of(["a", "c"], ["east", "east"]), "region") == [True, False]
+    assert marks(source, names, batch_of(["c", "a"], ["west", "west"]), "region") == [False, False]
