@@ -44,38 +44,51 @@ def marks(source: VectorMap, names: OwnNames, batch: EventBatch, column: str) ->
     return [bool(int(mark) >> k & 1) for mark in names.annotate(batch).annotations[OWN_NAMES]]
 
 
-def test_a_client_has_a_name_until_it_sends_anything_else(source: VectorMap) -> None:
-    names = OwnNames(source, 10)
-    assert marks(source, names, batch_of(["a"] * 4, ["west", "west", "east", "west"]), "region") == [
-        True,
-        True,
-        False,
-        False,
-    ]
-    assert marks(source, names, batch_of(["b"] * 3, ["west", "north", "west"]), "region") == [True, False, False]
-    assert marks(source, names, batch_of(["c"] * 3, ["west", None, "west"]), "region") == [True, False, False]
-    assert marks(source, names, batch_of(["d"] * 2, ["north", "west"]), "region") == [False, False]
-    assert marks(source, names, batch_of(["e", None], ["west", "west"]), "region") == [True, False], "nobody has none"
+W = "west"
 
 
-def test_each_column_has_a_name_of_its_own(source: VectorMap) -> None:
+@pytest.mark.parametrize(
+    ("sent", "named"),
+    [
+        ([W] * 5, [False, False, True, True, True]),
+        (["north", "south", W, W, W, W], [False] * 4 + [True] * 2),
+        ([W, None, W, None, W, W], [False] * 4 + [True] * 2),
+        ([W, W, "north", W, W, "north", W, W], [False] * 8),
+        ([W, "east"] * 4, [False] * 8),
+        ([W, W, W, "north", W, W, W], [False, False, True, False, False, False, True]),
+    ],
+)
+def test_a_value_that_is_sent_again_and_again_is_a_name(
+    source: VectorMap, sent: list[str | None], named: list[bool]
+) -> None:
+    assert marks(source, OwnNames(source, 10), batch_of(["a"] * len(sent), sent), "region") == named
+    whole, names = batch_of(["a"] * len(sent), sent), OwnNames(source, 10)
+    parts = [whole.take(np.array([i])) for i in range(len(sent))]
+    assert [marks(source, names, part, "region")[0] for part in parts] == named, "however events are batched"
+
+
+def test_each_client_and_column_has_a_name_of_its_own(source: VectorMap) -> None:
     names = OwnNames(source, 10)
-    batch = batch_of(["a", "a"], ["west", "west"], ["gold", "gold"])
-    assert marks(source, names, batch, "plan") == marks(source, names, batch, "region") == [True, True]
+    clients: list[str | None] = ["a", "b", None] * 4
+    batch = batch_of(clients, [W, "east", W] * 4, ["gold"] * 12)
+    expected = [False] * 6 + [True, True, False] * 2
+    assert marks(source, names, batch, "region") == expected
+    assert marks(source, OwnNames(source, 10), batch, "plan") == expected
 
 
 def test_a_name_is_no_surprise_and_another_unheard_of_value_is(source: VectorMap) -> None:
-    names = OwnNames(source, 10)
-    batch = names.annotate(batch_of(["a", "b", "b"], ["west", "west", "east"]))
+    batch = OwnNames(source, 10).annotate(batch_of(["a"] * 4, [W, W, W, "east"]))
     vectors, _, surprise = source.vectors(batch)
     plain, _, _ = source.vectors(replace(batch, annotations={}))
-    assert surprise[0, 0] < 2.0 < 5.0 < surprise[2, 0]
-    assert np.linalg.norm(vectors[0, 2:]) < np.linalg.norm(plain[0, 2:])
-    assert np.array_equal(vectors[2], plain[2])
+    assert surprise[2, 0] < 2.0 < 5.0 < surprise[3, 0]
+    assert np.linalg.norm(vectors[2, 2:]) < np.linalg.norm(plain[2, 2:])
+    assert np.array_equal(vectors[[0, 1, 3]], plain[[0, 1, 3]])
 
 
 def test_the_clients_remembered_are_bounded(source: VectorMap) -> None:
     names = OwnNames(source, 2)
-    names.annotate(batch_of(["a", "b", "c"], ["west", "west", "west"]))
-    assert marks(source, names, batch_of(["a", "c"], ["east", "east"]), "region") == [True, False]
-    assert marks(source, names, batch_of(["c", "a"], ["west", "west"]), "region") == [False, False]
+    names.annotate(batch_of(["a", "b", "c"] * 2, [W] * 6))
+    assert marks(source, names, batch_of(["c", "b", "a"], [W] * 3), "region") == [False, False, False]
+    names = OwnNames(source, 3)
+    names.annotate(batch_of(["a", "b", "c"] * 2, [W] * 6))
+    assert marks(source, names, batch_of(["c", "b", "a"], [W] * 3), "region") == [True, True, True]
