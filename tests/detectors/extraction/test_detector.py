@@ -214,10 +214,12 @@ def coloured(kit):
 
 
 @pytest.mark.parametrize("seed", [61, 62, 63])
-def test_a_customer_with_a_category_of_its_own_is_not_accused(kit, coloured, seed):
+def test_a_customer_with_a_category_of_its_own_is_not_accused_nor_one_that_updates(kit, coloured, seed):
     batch = _dressed(kit("crowd")(seed, 30, PANES), seed)
     colour = batch.mixed["colour"].copy()
-    colour[np.isin(batch.client_id, ["honest-3", "honest-4", "honest-5"])] = "mauve"
+    colour[np.isin(batch.client_id, ["honest-3", "honest-4"])] = "mauve"
+    later = batch.timestamp > np.median(batch.timestamp)
+    colour[later & np.isin(batch.client_id, ["honest-5", "honest-6"])] = "teal"
     assert kit("accused")(coloured.readings(replace(batch, mixed={"colour": colour}), PANES)) == set()
 
 
