@@ -3,6 +3,7 @@
 This is soft state. A worker holds one ``ClientRings`` a model version and annotates batches in arrival order before
 they are sketched; after a restart the rings fill again from traffic, and until they do fewer repeats are recognised.
 Memory is bounded by ``max_clients`` times ``capacity`` times 40 bytes: the projection, two bytes a number, and a note.
+Own names (``detectors/clients/names.py``) add two numbers a column for clients that send what nobody has heard of.
 Detectors that share one memory fit it with the same ``CAPACITY``, since more recent queries are nearer ones.
 """
 

@@ -148,14 +148,10 @@ def narrow(shown: Shown, code: RingCode, seed: int) -> list[Honest]:
             sights = shown.channels.read(_of_one_kind(shown.batch.take(index), rng))
         nearness = code.nearness_of(sights[-1][0], shown.rows.label[index])
         found = shown.rows_of(index, _through(stocks, sights, rng) if i % 2 else sights)
-        out.append(_fresh(f"narrow {i}", found, nearness))
+        new, won = fresh(found, nearness.codes), winnings(found, nearness.apart)
+        near = near_of(nearness.codes)
+        out.append(Honest(f"narrow {i}", found.phi[new], won[new], found.strange[new], near))
     return out
-
-
-def _fresh(client: str, found: Rows, nearness: Nearness) -> Honest:
-    """A client by its fresh queries."""
-    new, won, near = fresh(found, nearness.codes), winnings(found, nearness.apart), near_of(nearness.codes)
-    return Honest(client, found.phi[new], won[new], found.strange[new], near)
 
 
 def _of_one_kind(batch: EventBatch, rng: np.random.Generator) -> EventBatch:
