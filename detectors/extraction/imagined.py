@@ -21,7 +21,7 @@ from detectors.extraction.imitation import Imitation
 from detectors.extraction.layout import fresh, winnings
 
 CHANGED_CLIENTS = 150
-NARROW_CLIENTS = 75
+NARROW_CLIENTS = 150
 MOST_CHANGED = 600
 UNROUNDED = 10
 """One client in so many is imagined to send digits which nobody else sends."""
