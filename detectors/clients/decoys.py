@@ -23,9 +23,6 @@ from detectors.clients.vectors import VectorMap, squash, unsquash
 
 GROUP = 50
 """Rows in a row that pass through the same made-up device."""
-FEW_COLUMNS = 16
-ONE_KIND = 10.0
-"""Columns whose deviations are at most this many times the median one are taken for columns of one kind."""
 _ONE_COLUMN = 5
 
 
@@ -34,7 +31,8 @@ class Stock:
     """Ordinary vectors (n, p) to make others from, with what their columns mean.
 
     Attributes:
-        numeric: how many leading columns are numbers. scale (numeric,): one standard deviation in units of the log.
+        numeric: how many leading columns are numbers. alike: whether these are of one kind, as pixels are.
+        scale (numeric,): one standard deviation in units of the log.
         centre (numeric,): mean in units of the log. blocks: columns of each categorical feature.
         step (n, numeric): for each row the signs of a step towards the mean of another class.
         spread (numeric,), axes (numeric, numeric): deviations along the principal axes of the numbers, largest first.
@@ -43,6 +41,7 @@ class Stock:
 
     rows: FloatArray
     numeric: int
+    alike: bool
     scale: FloatArray
     centre: FloatArray
     blocks: tuple[slice, ...]
@@ -50,11 +49,6 @@ class Stock:
     spread: FloatArray
     axes: FloatArray
     kinship: FloatArray
-
-    @property
-    def alike(self) -> bool:
-        """Whether the numbers are many of one kind, as pixels are, so that a device acts on all of them at once."""
-        return self.numeric > FEW_COLUMNS and float(self.scale.max()) <= ONE_KIND * float(np.median(self.scale))
 
     @property
     def step_of_kind(self) -> FloatArray:
@@ -75,7 +69,7 @@ class Stock:
         covariance = np.cov(rows[:, :p].T).reshape(p, p) if p else np.empty((0, 0))
         spread, axes = _principal(covariance)
         step, kinship = _steps(rows[:, :p], label, rng), _kinship(covariance)
-        return cls(rows, p, source.scale, source.centre, source.blocks, step, spread, axes, kinship)
+        return cls(rows, p, source.one_kind, source.scale, source.centre, source.blocks, step, spread, axes, kinship)
 
     def loosened(self, vectors: FloatArray) -> FloatArray:
         """A copy of vectors, as ``VectorMap.vectors`` gives them, without the squashing."""

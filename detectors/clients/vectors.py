@@ -25,6 +25,9 @@ OWN_NAMES = "own_names"
 COMMON_LEVELS = 8
 KNOWN_LEVELS = 400
 MAX_COLUMNS = 2_000
+FEW_COLUMNS = 16
+ONE_KIND = 10.0
+"""Columns whose deviations are at most this many times the median one are taken for columns of one kind."""
 _FAR = 20.0
 
 
@@ -71,6 +74,11 @@ class VectorMap:
     def width(self) -> int:
         """p, the number of coordinates."""
         return len(self.centre) + 1 + sum(len(levels.common) + 1 for levels in self.categorical)
+
+    @property
+    def one_kind(self) -> bool:
+        """Whether the numbers are many of one kind, as pixels are, so that a device acts on all of them at once."""
+        return len(self.scale) > FEW_COLUMNS and float(self.scale.max()) <= ONE_KIND * float(np.median(self.scale))
 
     @property
     def blocks(self) -> tuple[slice, ...]:
