@@ -2,7 +2,8 @@
 
 This is soft state. A worker holds one ``ClientRings`` a model version and annotates batches in arrival order before
 they are sketched; after a restart the rings fill again from traffic, and until they do fewer repeats are recognised.
-Memory is bounded by ``max_clients`` times ``capacity`` times 40 bytes: the projection, two bytes a number, and a note.
+Memory is bounded by ``max_clients`` times ``capacity`` times 64 bytes: the projection and the watched columns, two
+bytes a number, and a note.
 Own names (``detectors/clients/names.py``) add two numbers a column for clients that send what nobody has heard of.
 Detectors that share one memory fit it with the same ``CAPACITY``, since more recent queries are nearer ones.
 """
@@ -22,12 +23,13 @@ from detectors.batch import EventBatch, FloatArray, IntArray, ObjectArray
 from detectors.clients.labels import positions, predicted
 from detectors.clients.mirrors import MIRRORS, mirror
 from detectors.clients.names import OwnNames
+from detectors.clients.stamps import STAMPED, Stamps, stamped
 from detectors.clients.vectors import VectorMap
 from detectors.clients.walks import NOTE, WALK, Arrivals, confidence, follow, new_notes
 
 PROJECTED = 16
 CAPACITY = 160
-"""Recent queries remembered of each client; ring and evidence of a client stay below ten kilobytes."""
+"""Recent queries remembered of each client, ten kilobytes of them."""
 NEAREST_RECENT = "nearest_recent"
 """Annotation: code of the distance to the client's nearest recent query, see ``Code``; NaN = nothing can be said."""
 EXACT_REPEAT = "exact_repeat"
@@ -57,10 +59,11 @@ class Code:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Nearness:
-    """How near queries lie to recent ones of the same client: (n,) ``codes`` and (n,) ``apart``, as annotated."""
+    """How queries lie to recent ones of the same client: (n,) ``codes``, ``apart`` and ``stamped``, as annotated."""
 
     codes: FloatArray
     apart: FloatArray
+    stamped: FloatArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,6 +80,7 @@ class RingCode:
         apart: (C + 1, len(RECENT_FROM)) distances that ``APART_SHARE`` of honest queries exceed, by predicted class and
             number of recent queries.
         walk: (C + 1,) distances below which a query continues a walk: half of what is usual in the class.
+        stamps: columns that are watched for steps of one size.
     """
 
     map: VectorMap
@@ -86,6 +90,7 @@ class RingCode:
     near: FloatArray
     apart: FloatArray
     walk: FloatArray
+    stamps: Stamps
 
     def project(self, batch: EventBatch) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
         """(n, PROJECTED) coded queries and (n,) whether the view was there."""
@@ -98,13 +103,21 @@ class RingCode:
         return coded, present
 
     def nearness_of(self, vectors: FloatArray, label: IntArray, capacity: int = CAPACITY) -> Nearness:
-        """Of one client's queries, in order, from their (n, p) vectors in the view; n² distances at once."""
+        """Of one client's queries, in order, from their (n, p) vectors in the view, which do not say whether they are
+        stamped; n² distances at once.
+        """
         coded = _coded(vectors, self.projection)
-        return self.nearness(compare(coded[:0], coded, capacity)[0], label, _recent(0, len(coded), capacity))
+        nowhere = np.full(len(coded), np.nan)
+        return self.nearness(compare(coded[:0], coded, capacity)[0], label, _recent(0, len(coded), capacity), nowhere)
 
-    def nearness(self, distance: FloatArray, label: IntArray, recent: IntArray) -> Nearness:
-        """Of queries with these distances, class positions and numbers of recent queries (n,)."""
-        return Nearness(self.codes(distance, label), self.apart_of(distance, label, recent))
+    def nearness(self, distance: FloatArray, label: IntArray, recent: IntArray, stamp: FloatArray) -> Nearness:
+        """Of queries with these distances, class positions, numbers of recent queries and stamps, each (n,)."""
+        other = np.isfinite(distance) & (distance > self.same)
+        return Nearness(
+            self.codes(distance, label),
+            self.apart_of(distance, label, recent),
+            np.where(other, stamp, np.nan),
+        )
 
     def apart_of(self, distance: FloatArray, label: IntArray, recent: IntArray) -> FloatArray:
         """(n,) ``apart`` of queries with these distances, class positions and numbers of recent queries."""
@@ -134,14 +147,19 @@ class RingCode:
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
         arrays: dict[str, NDArray[np.generic]] = {f"map.{k}": v for k, v in self.map.to_arrays().items()}
+        arrays |= {f"stamps.{k}": v for k, v in self.stamps.to_arrays().items()}
         limits = {"same": np.array([self.same]), "near": self.near, "apart": self.apart, "walk": self.walk}
         return arrays | {"projection": self.projection} | limits
 
     @classmethod
     def load(cls, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any], labels: tuple[str, ...]) -> Self:
-        inner = {name[4:]: array for name, array in arrays.items() if name.startswith("map.")}
-        limits = (arrays[name] for name in ("near", "apart", "walk"))
-        return cls(VectorMap.load(inner, facts), arrays["projection"], labels, float(arrays["same"][0]), *limits)
+        inner, watched = (
+            {name[len(part) :]: array for name, array in arrays.items() if name.startswith(part)}
+            for part in ("map.", "stamps.")
+        )
+        near, apart, walk = (arrays[name] for name in ("near", "apart", "walk"))
+        source, same, stamps = VectorMap.load(inner, facts), float(arrays["same"][0]), Stamps.load(watched)
+        return cls(source, arrays["projection"], labels, same, near, apart, walk, stamps)
 
 
 def _recent(held: int, n: int, capacity: int) -> IntArray:
@@ -160,15 +178,35 @@ def random_projection(width: int, rng: np.random.Generator) -> FloatArray:
 
 @dataclass(slots=True, eq=False)
 class _Ring:
-    """One client's last queries, oldest first: coded (k, PROJECTED) and notes (k,), and how many chains it began."""
+    """One client's last queries, oldest first: coded (k, PROJECTED), watched numbers (k, w) and notes (k,), and how
+    many chains it began.
+    """
 
     coded: NDArray[np.float16]
+    numbers: NDArray[np.int16]
     notes: NDArray[np.void]
     chains: int = 0
 
     @classmethod
-    def empty(cls) -> Self:
-        return cls(np.empty((0, PROJECTED), dtype=np.float16), np.empty(0, dtype=NOTE))
+    def empty(cls, watched: int) -> Self:
+        none = np.empty((0, watched), dtype=np.int16)
+        return cls(np.empty((0, PROJECTED), dtype=np.float16), none, np.empty(0, dtype=NOTE))
+
+    @property
+    def nbytes(self) -> int:
+        return self.coded.nbytes + self.numbers.nbytes + self.notes.nbytes
+
+    def add(self, coded: NDArray[np.float16], numbers: NDArray[np.int16], notes: NDArray[np.void]) -> None:
+        self.coded = np.concatenate([self.coded, coded])
+        self.numbers = np.concatenate([self.numbers, numbers])
+        self.notes = np.concatenate([self.notes, notes])
+
+    def cut(self, capacity: int) -> None:
+        """Forget all but the last ``capacity``."""
+        if len(self.notes) > capacity:
+            self.coded = self.coded[-capacity:].copy()
+            self.numbers = self.numbers[-capacity:].copy()
+            self.notes = self.notes[-capacity:].copy()
 
 
 class ClientRings:
@@ -180,6 +218,7 @@ class ClientRings:
         self._max_clients = max_clients
         self._rings: OrderedDict[str, _Ring] = OrderedDict()
         self._names = OwnNames(code.map, max_clients)
+        self._weights = code.stamps.weights
 
     def __len__(self) -> int:
         return len(self._rings)
@@ -187,10 +226,11 @@ class ClientRings:
     @property
     def nbytes(self) -> int:
         """Bytes held by the rings themselves."""
-        return sum(ring.coded.nbytes + ring.notes.nbytes for ring in self._rings.values())
+        return sum(ring.nbytes for ring in self._rings.values())
 
     def annotate(self, batch: EventBatch) -> EventBatch:
-        """The batch with ``own_names``, ``nearest_recent``, ``exact_repeat``, ``apart`` and what walks and mirrors say.
+        """The batch with ``own_names``, ``nearest_recent``, ``exact_repeat``, ``apart``, ``stamped`` and what walks and
+        mirrors say.
 
         The events join the rings in arrival order.
         """
@@ -198,30 +238,33 @@ class ClientRings:
         names = predicted(batch)
         label = positions(names, self._code.labels)
         distance, recent, told = self._visits(batch, names, label)
-        seen = self._code.nearness(distance, label, recent)
+        seen = self._code.nearness(distance, label, recent, told[STAMPED])
         exact = np.where(np.isnan(seen.codes), np.nan, (seen.codes == Code.EXACT).astype(np.float64))
-        return batch.annotate(**{NEAREST_RECENT: seen.codes, EXACT_REPEAT: exact, APART: seen.apart}, **told)
+        placed = {NEAREST_RECENT: seen.codes, EXACT_REPEAT: exact, APART: seen.apart, STAMPED: seen.stamped}
+        return batch.annotate(**told | placed)
 
-    def distances(self, batch: EventBatch) -> tuple[FloatArray, IntArray]:
-        """(n,) distance to the client's nearest recent query: inf where there is none, NaN where unknown; and (n,) of
-        how many it is the nearest.
+    def distances(self, batch: EventBatch) -> tuple[FloatArray, IntArray, FloatArray]:
+        """(n,) distance to the client's nearest recent query: inf where there is none, NaN where unknown; (n,) of how
+        many it is the nearest; (n,) whether it differs from that by one size.
         """
         names = predicted(batch)
-        return self._visits(batch, names, positions(names, self._code.labels))[:2]
+        distance, recent, told = self._visits(batch, names, positions(names, self._code.labels))
+        return distance, recent, told[STAMPED]
 
     def _visits(self, batch: EventBatch, names: ObjectArray, label: IntArray) -> tuple[FloatArray, IntArray, _Columns]:
         distance, recent = np.full(len(batch), np.nan), np.zeros(len(batch), dtype=np.int64)
-        told = {name: np.full(len(batch), np.nan) for name in (*WALK, *MIRRORS)}
+        told = {name: np.full(len(batch), np.nan) for name in (STAMPED, *WALK, *MIRRORS)}
         if batch.client_id is not None and len(batch):
             coded, present = self._code.project(batch)
+            numbers = self._code.stamps.numbers(batch)
             named = np.array([name is not None for name in names.tolist()], dtype=bool)
             notes = new_notes(label, named, confidence(batch))
             limit = self._code.walk[label]
             for client, index in clients_of(batch.client_id):
                 rows = index[present[index]]
-                ring = self._rings.get(client) or _Ring.empty()
+                ring = self._rings.get(client) or _Ring.empty(numbers.shape[1])
                 recent[rows] = _recent(len(ring.notes), len(rows), self._capacity)
-                self._visit(ring, rows, coded[rows], notes[rows], limit[rows], distance, told)
+                self._visit(ring, rows, coded[rows], numbers[rows], notes[rows], limit[rows], distance, told)
                 self._rings[client] = ring
                 self._rings.move_to_end(client)
                 while len(self._rings) > self._max_clients:
@@ -233,6 +276,7 @@ class ClientRings:
         ring: _Ring,
         rows: IntArray,
         coded: NDArray[np.float16],
+        numbers: NDArray[np.int16],
         notes: NDArray[np.void],
         limit: FloatArray,
         distance: FloatArray,
@@ -241,15 +285,14 @@ class ClientRings:
         for first in range(0, len(rows), _BLOCK):
             block = slice(first, first + _BLOCK)
             found, best = compare(ring.coded, coded[block], self._capacity)
-            ring.coded = np.concatenate([ring.coded, coded[block]])
-            ring.notes = np.concatenate([ring.notes, notes[block]])
+            ring.add(coded[block], numbers[block], notes[block])
+            told[STAMPED][rows[block]] = stamped(ring.numbers, best, self._weights, self._capacity)
             near = Arrivals(ring.coded, ring.notes, best, found, limit[block], self._code.same, self._capacity)
             for name, values in {**follow(near, ring.chains), **mirror(near)}.items():
                 told[name][rows[block]] = values
             distance[rows[block]] = found
             ring.chains += len(found)
-            if len(ring.notes) > self._capacity:
-                ring.coded, ring.notes = ring.coded[-self._capacity :].copy(), ring.notes[-self._capacity :].copy()
+            ring.cut(self._capacity)
 
 
 def fit_rings(
@@ -261,8 +304,9 @@ def fit_rings(
     """
     none, never = np.zeros((len(labels) + 1, len(LEVELS))), np.full((len(labels) + 1, len(RECENT_FROM)), np.inf)
     projection = random_projection(source.width, np.random.default_rng([seed, 1]))
-    open_code = RingCode(source, projection, labels, 0.0, none, never, none[:, 0])
-    distance, recent = ClientRings(open_code, max_clients=len(batch)).distances(batch)
+    stamps = Stamps.fit(source, batch, np.random.default_rng([seed, 2]))
+    open_code = RingCode(source, projection, labels, 0.0, none, never, none[:, 0], stamps)
+    distance, recent, stamp = ClientRings(open_code, max_clients=len(batch)).distances(batch)
     known = np.isfinite(distance)
     same = max(2e-3, 0.02 * float(np.median(distance[known]))) if known.any() else 2e-3
     new = known & (distance > same)
@@ -275,7 +319,7 @@ def fit_rings(
             near[c], walk[c] = np.quantile(distance[known_to], LEVELS), _walk_limit(distance[known_to])
             apart[c] = by_size * np.quantile(distance[known_to], 1.0 - APART_SHARE)
     code = replace(open_code, same=same, near=near, apart=apart, walk=walk)
-    return code, code.nearness(distance, label, recent)
+    return code, code.nearness(distance, label, recent, stamp)
 
 
 def _quarters(distance: FloatArray, recent: IntArray) -> FloatArray:

@@ -25,11 +25,12 @@ from detectors.clients.rings import (
     fit_rings,
 )
 from detectors.clients.space import MIN_CLASS_ROWS
+from detectors.clients.stamps import STAMPED, WATCHED
 from detectors.clients.vectors import view_maps
 from detectors.clients.walks import NOTE, WALK
 from detectors.schema import infer_schema
 
-BYTES = 2 * PROJECTED + NOTE.itemsize
+BYTES = 2 * PROJECTED + 2 * WATCHED + NOTE.itemsize
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def test_annotations_do_not_depend_on_how_the_stream_was_cut(kit, rings):
     cuts = np.sort(np.random.default_rng(0).choice(len(batch), 60, replace=False))
     memory = rings()
     parts = [memory.annotate(batch.take(piece)) for piece in np.split(np.arange(len(batch)), cuts)]
-    for name in (NEAREST_RECENT, EXACT_REPEAT, APART, *WALK, *MIRRORS):
+    for name in (NEAREST_RECENT, EXACT_REPEAT, APART, STAMPED, *WALK, *MIRRORS):
         cut = np.concatenate([part.annotations[name] for part in parts])
         np.testing.assert_array_equal(cut, whole.annotations[name])
 

@@ -10,6 +10,7 @@ import pytest
 from detectors.batch import EventBatch
 from detectors.clients.grain import Grain
 from detectors.clients.rings import ClientRings, RingCode
+from detectors.clients.stamps import Stamps
 from detectors.clients.vectors import VectorMap
 from detectors.clients.walks import CHAIN, FLIP, GAP, TRIED, TURN, WENT_ON, Tried, confidence
 
@@ -23,7 +24,8 @@ def ring_code() -> RingCode:
     )
     projection = np.zeros((WIDTH + 1, 16))
     projection[:WIDTH, :WIDTH] = np.eye(WIDTH)
-    return RingCode(plain, projection, ("no", "yes"), 0.01, np.full((3, 3), 0.5), np.full((3, 4), 0.7), np.ones(3))
+    near, apart, walk = np.full((3, 3), 0.5), np.full((3, 4), 0.7), np.ones(3)
+    return RingCode(plain, projection, ("no", "yes"), 0.01, near, apart, walk, Stamps.none())
 
 
 def queries(rows: list[list[float]], sure: list[float], client: str = "c") -> EventBatch:
