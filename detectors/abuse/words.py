@@ -23,7 +23,7 @@ _DOES: Final[Mapping[str, str]] = {
 }
 _AS: Final[Mapping[Misuse, str]] = {
     Misuse.SPONGE: "may be sending inputs made to be slow",
-    Misuse.WALLET: "asks for far more than it ever did",
+    Misuse.WALLET: "asks for far more than is expected of it",
     Misuse.RECONNAISSANCE: "seems to be feeling for the model's edges",
 }
 _DO: Final[Mapping[Misuse, str]] = {

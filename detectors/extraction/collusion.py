@@ -1,7 +1,8 @@
 """Collusion: what clients do together, looked at beside what each does alone.
 
 Three sorts of groups: clients that share the value of a declared key (pools), accounts that deviate in one and the
-same direction (groups), and all accounts younger than a week (the cohort). Each is one incident with its members.
+same direction (groups), and all accounts younger than a week (the cohort), named by who carries what was found where
+that is clear. Each is one incident with its members.
 The two-step rule holds here as well: a group is called thieves only when its strange or nearly repeated queries agree
 (those of accounts that were chosen for going the same way count for less, as the oddest of a crowd would), and when it
 is less than half of the accounts, since a direction that most go is a drift of the model.
@@ -17,11 +18,11 @@ import numpy as np
 from detectors.base import Arrays, Reading, Subject, SubjectType
 from detectors.batch import IntArray
 from detectors.extraction.accounts import Accounts
-from detectors.extraction.alignment import LEAST_QUERIES, Alignment
+from detectors.extraction.alignment import LEAST_QUERIES, Alignment, deviations, quietened
 from detectors.extraction.baseline import Baseline
 from detectors.extraction.channels import Channels
 from detectors.extraction.group_words import Gathering, group_reading
-from detectors.extraction.groups import Groups, find
+from detectors.extraction.groups import Groups, carriers, find
 from detectors.extraction.layout import Sums
 from detectors.extraction.looks import Bench, look
 from detectors.extraction.peers import Company
@@ -131,16 +132,41 @@ class Collusion:
         if len(young) < LEAST_NEWCOMERS or 2 * len(young) > usable.sum():
             return None
         finding, baseline = self._together(accounts, young, USUAL_RETENTION, DRIFT_SPREAD)
-        if max(finding.stolen, finding.odd) < self.limits.group:
+        status = self._status(finding)
+        if status == 0:
             return None
-        status = 2 if finding.stolen >= self.limits.group and finding.effect >= MIN_EFFECT else 1
+        evidence = finding.stolen if status == 2 else min(finding.odd, 0.99 * self.limits.group)
+        young, finding, baseline = self._narrowed(accounts, np.flatnonzero(usable), young, finding, baseline)
         names = tuple(sorted(accounts.names[i] for i in young.tolist()))
         since = float(accounts.first_at[young].min())
         gathering = Gathering(NEWCOMERS, names, "all are younger than a week", since, status)
-        evidence = finding.stolen if status == 2 else min(finding.odd, 0.99 * self.limits.group)
         return group_reading(
             gathering, finding, evidence, self.limits.group, self.channels, baseline, [], _strange(accounts, young)
         )
+
+    def _status(self, finding: Finding) -> int:
+        """0 nothing, 1 warning, 2 alarm."""
+        if finding.stolen >= self.limits.group and finding.effect >= MIN_EFFECT:
+            return 2
+        return int(max(finding.stolen, finding.odd) >= self.limits.group)
+
+    def _narrowed(
+        self, accounts: Accounts, usable: IntArray, young: IntArray, finding: Finding, baseline: Baseline
+    ) -> tuple[IntArray, Finding, Baseline]:
+        """The young accounts who carry what was found, if they alone show as much and the rest of them nothing."""
+        if self.alignment is None:
+            return young, finding, baseline
+        means, n = accounts.means(len(self.channels.labels) + 1)[usable], accounts.fresh[usable]
+        z = quietened(deviations(means, n, self.baseline.spread), self.alignment.usual)
+        some = usable[carriers(z, np.searchsorted(usable, young))]
+        others = np.setdiff1d(young, some)
+        if len(some) < 2 or not len(others):
+            return young, finding, baseline
+        theirs, like = self._together(accounts, some, USUAL_RETENTION, DRIFT_SPREAD)
+        rest, _ = self._together(accounts, others, USUAL_RETENTION, DRIFT_SPREAD)
+        if self._status(theirs) < self._status(finding) or self._status(rest) > 0:
+            return young, finding, baseline
+        return some, theirs, like
 
     def _together(self, accounts: Accounts, members: IntArray, kept: float, spread: float) -> tuple[Finding, Baseline]:
         """The members as one client beside all other accounts; ``spread`` as ``drift_spread`` of ``examine``."""

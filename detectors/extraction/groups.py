@@ -34,6 +34,8 @@ FORGOTTEN_AFTER_S = 30 * 86_400.0
 SAME_SHARE = 1.0 / 3.0
 ALIGNED = 3.0
 """How many deviations of the other accounts a member lies out along the group's direction."""
+CARRIES = 1.5
+"""The same of those who carry what accounts that are given have in common."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +81,28 @@ def _closest(z: FloatArray, alignment: Alignment) -> Find | None:
 
 
 def _aligned(z: FloatArray, core: IntArray) -> IntArray:
-    """All accounts that lie out along what the core has in common, none counting for itself; the core's best always."""
+    """All accounts that lie out along what the core has in common; the core's best always."""
+    place = _along(z, core)
+    members = np.flatnonzero(place >= ALIGNED)
+    return members if len(members) >= 3 else core[np.argsort(-place[core])[: max(3, len(core) // 2)]]
+
+
+def carriers(z: FloatArray, some: IntArray) -> IntArray:
+    """Those of ``some`` accounts, positions among (k, d) deviations ``z``, who carry what these have in common."""
+    return some[_along(z, some)[some] >= CARRIES]
+
+
+def _along(z: FloatArray, core: IntArray) -> FloatArray:
+    """(k,) how far accounts lie out along what the core has in common, in deviations of those outside of it.
+
+    None counts for itself.
+    """
     inside = np.isin(np.arange(len(z)), core)
     total = z[core].sum(axis=0)
     rest = total - z * inside[:, None]
     place = np.sum(z * rest, axis=1) / np.maximum(np.linalg.norm(rest, axis=1), 1e-12)
     low, high = np.quantile(place[~inside], [0.1, 0.9])
-    wide = max(1.0, -float(low) / 1.2816, float(high) / 1.2816)
-    members = np.flatnonzero(place >= ALIGNED * wide)
-    return members if len(members) >= 3 else core[np.argsort(-place[core])[: max(3, len(core) // 2)]]
+    return np.asarray(place / max(1.0, -float(low) / 1.2816, float(high) / 1.2816))
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,11 @@ class Identity:
         return words[self.by]
 
     @property
+    def ask(self) -> str:
+        """What to find out first about an alarm."""
+        return "check who holds this key" if self.by is By.CLIENT else "check who sends these queries"
+
+    @property
     def caveat(self) -> str:
         """What cannot be said for lack of client ids; "" where they are logged."""
         if self.by is By.SEGMENT:

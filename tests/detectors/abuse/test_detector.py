@@ -52,7 +52,7 @@ def attacked(detector: AbuseDetector, honest: EventBatch) -> Played:
         ("slow", "inputs made to be slow", "AML.T0034.001"),
         ("fuzzer", "feeling for the model's edges", "AML.T0013"),
         ("sweeper", "in a single feature", "AML.T0013"),
-        ("c3", "asks for far more than it ever did", "AML.T0034.000"),
+        ("c3", "asks for far more than is expected of it", "AML.T0034.000"),
         ("lister", "a rare class", "AML.T0013"),
     ],
 )

@@ -156,6 +156,17 @@ def test_a_cohort_of_new_accounts_is_looked_at_together(kit, service):
     assert "younger than a week" in alarms[-1].reason
 
 
+def test_new_accounts_that_query_as_others_do_are_not_named_with_the_rest(kit, service):
+    rng = np.random.default_rng(6)
+    old, late = kit("crowd")(1, 40, PANES, "ref"), kit("crowd")(2, 6, PANES, "late")
+    batch = _in_time(concatenate([old, late, _split(kit, rng, n_accounts=16, n=20, share=1.0, name="fresh")]))
+    alarms = [r for r in _groups(service.readings(batch, PANES)) if r.subject.id == "new accounts"]
+    assert alarms
+    named = set(alarms[-1].subject.members)
+    assert not {name for name in named if name.startswith("late")}
+    assert len(named) >= 14
+
+
 def test_equal_members_are_worth_their_number_and_a_loud_one_is_worth_one():
     assert worth(np.full(10, 5.0), 0.0) == pytest.approx(10.0)
     assert worth(np.array([1e6, 1.0, 1.0]), 0.0) == pytest.approx(1.0, abs=1e-3)
