@@ -19,7 +19,7 @@ from detectors.arrays import pack_arrays, unpack_arrays
 from detectors.base import Part
 from detectors.schema import Schema
 
-FORMAT = 7
+FORMAT = 8
 
 
 @dataclass(frozen=True, slots=True)

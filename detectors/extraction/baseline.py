@@ -21,7 +21,7 @@ from detectors.extraction.heads import Spread, t_squared
 from detectors.extraction.history import MIN_PAST, History, known_from_arrays, known_to_arrays
 from detectors.extraction.honest import MIN_QUERIES, Honest, Newcomers
 from detectors.extraction.tails import Largest, Tail, Tails
-from detectors.extraction.wagers import Excuse, Won
+from detectors.extraction.wagers import Excuse, Won, won_by_stamps
 from detectors.keys import client_key
 
 SIZES = (12, 25, 50, 100, 200, 400, 800)
@@ -38,7 +38,7 @@ them counts for its directions only, or a few would hide all that lies along the
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Baseline:
-    """Spread of mean rows (H1), what bets win (H2, H9, H10), near-repeat rates (H3), class mix.
+    """Spread of mean rows (H1), what bets win (H2, H9 to H11), near-repeat rates (H3), class mix.
 
     Attributes:
         strange: usual share of queries rarer than 1 in 100.
@@ -144,7 +144,7 @@ class Baseline:
 def _history(client: Honest) -> History:
     near = client.near.sum(axis=0).tolist()
     won = client.won.sum(axis=0)
-    return History(client.fresh, won, len(client.near), (near[0], near[1]), client.phi.mean(axis=0))
+    return History(client.fresh, won, len(client.near), (near[0], near[1], near[2]), client.phi.mean(axis=0))
 
 
 def scatter(
@@ -202,9 +202,14 @@ def fit_rate(pairs: Sequence[tuple[int, int]], nominal: float, n_clients: int, c
 
 
 def _nearest(hits: NDArray[np.bool_], rates: tuple[Rate, Rate]) -> float:
-    """Nats of a client's worst look at (m, 2) near repeats, over sizes and both rates."""
+    """Nats of a client's worst look at (m, 3) near repeats, over sizes and both rates."""
     looks = [(n, part.sum(axis=0)) for n, part in _parts(hits)]
     return max([0.0, *(-rate.log_p(float(h[i]), n) for n, h in looks for i, rate in enumerate(rates))])
+
+
+def _most_stamped(hits: NDArray[np.bool_]) -> float:
+    """Nats that the bet on stamps won at the worst look at (m, 3) near repeats."""
+    return max([won_by_stamps(0.0, 0.0), *(won_by_stamps(float(part[:, 2].sum()), n) for n, part in _parts(hits))])
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,23 +218,28 @@ class _Seen:
 
     distance: float
     repeats: float
+    stamps: float
     won: Won
 
     @property
     def shown(self) -> Largest:
-        return Largest(self.distance, self.won.asked, self.repeats, self.won.hard, self.won.sure, self.won.apart)
+        won = self.won
+        return Largest(self.distance, won.asked, self.repeats, won.hard, won.sure, won.apart, self.stamps)
 
     @property
     def unshown(self) -> Largest:
         won = self.won
-        return Largest(self.distance, won.asked_left, self.repeats, won.hard_left, won.sure_left, won.apart_left)
+        left = (won.hard_left, won.sure_left, won.apart_left)
+        return Largest(self.distance, won.asked_left, self.repeats, *left, self.stamps)
 
 
 def _seen(client: Honest, distance: float, near: tuple[Rate, Rate], excuse: Excuse) -> _Seen:
     worst = Won.nothing()
     for (n, won), (_, rows) in zip(_parts(client.won), _parts(client.phi), strict=True):
         worst = worst.larger(excuse.excess(won.sum(axis=0), n, rows.mean(axis=0)))
-    return _Seen(distance, _nearest(client.near, near) if len(client.near) else float("nan"), worst)
+    if not len(client.near):
+        return _Seen(distance, float("nan"), float("nan"), worst)
+    return _Seen(distance, _nearest(client.near, near), _most_stamped(client.near), worst)
 
 
 def _within(rows: Sequence[FloatArray]) -> tuple[FloatArray, FloatArray]:

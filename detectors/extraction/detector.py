@@ -304,7 +304,7 @@ class ExtractionDetector:
             effect_unit=UNIT,
             minimum_effect=MIN_EFFECT,
             since=state.since if level is not Level.OK else None,
-            reason=reason(self.identity.who(client), finding, kind, level.value) + caveat,
+            reason=reason(self.identity.who(client), finding, kind, level.value, self.identity.ask) + caveat,
             detail=facts,
         )
 

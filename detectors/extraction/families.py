@@ -27,10 +27,11 @@ WIDE = float(np.log(0.03))
 def family(finding: Finding, channels: Channels) -> Family:
     """Which kind of querying the sums look like.
 
-    Queries close to the client's own earlier ones are perturbations, or a walk where most of them are hard; those that
-    hardly ever come close to one were chosen for their diversity. Strange ones are natural unless the structure of the
-    input or its digits are strange and the categories have met before. Of the rest those are perturbed that a network
-    which knows random, gridded and recombined inputs takes for others.
+    Queries close to the client's own earlier ones are perturbations, or a walk where most of them are hard, and so are
+    those that differ from them by steps of one size; those that hardly ever come close to one were chosen for their
+    diversity. Strange ones are natural unless the structure of the input or its digits are strange and the categories
+    have met before. Of the rest those are perturbed that a network which knows random, gridded and recombined inputs
+    takes for others.
     """
     odd = _excess(finding, channels)
     made_up, structure = odd.get(LIKENESS, 0.0), max(odd.get("residual", 0.0), odd.get(GRAIN, 0.0))
@@ -39,9 +40,11 @@ def family(finding: Finding, channels: Channels) -> Family:
     if alike >= max(ALIKE, made_up):
         return Family.BOUNDARY if hard >= MOSTLY_HARD else Family.SYNTHETIC
     most = max(odd.values(), default=0.0)
+    log_p = finding.log_p
+    if log_p.h11 < min(log_p[:-1]) and made_up < VERY_ODD:
+        return Family.SYNTHETIC
     if hard >= MOSTLY_HARD and most < VERY_ODD:
         return Family.UNCERTAINTY
-    log_p = finding.log_p
     if most < VERY_ODD and log_p.h10 < min(log_p.h1, log_p.h2, log_p.h3, log_p.h9):
         return Family.DIVERSE
     if most < ODD:

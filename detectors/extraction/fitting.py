@@ -235,5 +235,7 @@ def honest(batch: EventBatch, rows: Rows, nearness: Nearness, n_labels: int) -> 
     clients = []
     for client, index in clients_of(batch.client_id):
         own = index[new[index]]
-        clients.append(Honest(client, rows.phi[own], won[own], strange[own], near_of(codes[index])))
+        clients.append(
+            Honest(client, rows.phi[own], won[own], strange[own], near_of(codes[index], nearness.stamped[index]))
+        )
     return [c for c in clients if c.fresh], np.bincount(rows.label, minlength=n_labels + 1).astype(np.float64)

@@ -18,20 +18,20 @@ from detectors.extraction.wagers import WAGERS
 
 MAX_KNOWN = 5_000
 MIN_PAST = 5
-_COUNTS = 4 + len(WAGERS)
+_COUNTS = 5 + len(WAGERS)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class History:
     """One client's fresh queries in the reference: counts, and the mean of their channel rows (d,).
 
-    ``won`` (6,): what each of ``WAGERS`` won; ``near``: near repeats, narrow and wide.
+    ``won`` (6,): what each of ``WAGERS`` won; ``near``: near repeats, narrow and wide, and stamped ones.
     """
 
     fresh: float
     won: FloatArray
     compared: float
-    near: tuple[float, float]
+    near: tuple[float, float, float]
     mean: FloatArray
 
 
@@ -55,4 +55,4 @@ def known_from_arrays(arrays: Mapping[str, NDArray[Any]]) -> dict[str, History]:
     counts: Sequence[Sequence[float]] = arrays["known_counts"].reshape(-1, _COUNTS).tolist()
     means = arrays["known_means"].astype(np.float64)
     rows = zip(arrays["known"].tolist(), counts, means, strict=True)
-    return {str(key): History(c[0], np.array(c[4:]), c[1], (c[2], c[3]), mean) for key, c, mean in rows}
+    return {str(key): History(c[0], np.array(c[5:]), c[1], (c[2], c[3], c[4]), mean) for key, c, mean in rows}

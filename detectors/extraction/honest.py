@@ -21,7 +21,7 @@ class Honest:
     Attributes:
         phi: (m, d) channel rows of its fresh queries. won: (m, 6) what each wins of ``WAGERS``.
         strange: (m,) whether each is rarer than 1 in 100.
-        near: (c, 2) whether each query compared with recent ones is a near repeat, narrowly and widely.
+        near: (c, 3) whether each query compared with recent ones is a near repeat, narrowly and widely, and stamped.
     """
 
     client: str

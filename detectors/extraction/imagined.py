@@ -92,7 +92,8 @@ def changed(shown: Shown, code: RingCode, seed: int) -> list[Honest]:
     stocks, out = shown.stocks(rng), []
     for client, index in _able(shown)[:CHANGED_CLIENTS]:
         sights = _through(stocks, shown.sights(index), rng)
-        nearness = code.nearness_of(sights[-1][0], shown.rows.label[index])
+        placed = code.nearness_of(sights[-1][0], shown.rows.label[index])
+        nearness = replace(placed, stamped=shown.nearness.stamped[index])
         out.append(_honest(client, shown.rows_of(index, sights), nearness))
     return out
 
@@ -109,7 +110,7 @@ def unrounded(shown: Shown, seed: int) -> list[Honest]:
             (vectors, seen, nats + np.array([0.0, _off_grain(grain, rng)]))
             for (vectors, seen, nats), grain in zip(shown.sights(index), grains, strict=True)
         ]
-        nearness = Nearness(np.empty(0), shown.nearness.apart[index])
+        nearness = Nearness(np.empty(0), shown.nearness.apart[index], np.empty(0))
         out.append(_honest(f"unrounded {client}", shown.rows_of(index, sights), nearness))
     return out
 
@@ -123,7 +124,9 @@ def _able(shown: Shown) -> list[tuple[str, IntArray]]:
 
 
 def _honest(client: str, rows: Rows, nearness: Nearness) -> Honest:
-    return Honest(client, rows.phi, winnings(rows, nearness.apart), rows.strange, near_of(nearness.codes))
+    return Honest(
+        client, rows.phi, winnings(rows, nearness.apart), rows.strange, near_of(nearness.codes, nearness.stamped)
+    )
 
 
 def narrow(shown: Shown, code: RingCode, seed: int) -> list[Honest]:
@@ -149,7 +152,7 @@ def narrow(shown: Shown, code: RingCode, seed: int) -> list[Honest]:
         nearness = code.nearness_of(sights[-1][0], shown.rows.label[index])
         found = shown.rows_of(index, _through(stocks, sights, rng) if i % 2 else sights)
         new, won = fresh(found, nearness.codes), winnings(found, nearness.apart)
-        near = near_of(nearness.codes)
+        near = near_of(nearness.codes, nearness.stamped)
         out.append(Honest(f"narrow {i}", found.phi[new], won[new], found.strange[new], near))
     return out
 
@@ -187,7 +190,9 @@ def _through(stocks: Sequence[Stock], sights: Sequence[Sight], rng: np.random.Ge
     ]
 
 
-def near_of(codes: FloatArray) -> NDArray[np.bool_]:
-    """(c, 2) whether each query that was compared is a near repeat, narrowly and widely."""
-    compared = codes[codes > Code.EXACT]
-    return np.stack([(compared == Code.NEAREST) | (compared == Code.NEAR), compared <= Code.CLOSE], axis=1)
+def near_of(codes: FloatArray, stamped: FloatArray) -> NDArray[np.bool_]:
+    """(c, 3) whether each query that was compared is a near repeat, narrowly and widely, and whether it is stamped."""
+    other = codes > Code.EXACT
+    compared = codes[other]
+    narrowly = (compared == Code.NEAREST) | (compared == Code.NEAR)
+    return np.stack([narrowly, compared <= Code.CLOSE, stamped[other] == 1.0], axis=1)

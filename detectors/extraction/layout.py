@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from detectors.batch import EventBatch, FloatArray, IntArray
 from detectors.clients.rings import APART, NEAREST_RECENT, Code, Nearness
+from detectors.clients.stamps import STAMPED
 from detectors.extraction.channels import Rows
 from detectors.extraction.wagers import WAGERS, growth_apart
 from detectors.sketch import from_fixed, to_fixed
@@ -24,6 +25,7 @@ COUNTS = (
     "exact",
     "near",
     "close",
+    "stamped",
     "compared",
     "fresh",
     "strange",
@@ -81,7 +83,7 @@ def unpack(vector: IntArray, n_labels: int) -> Sums:
 def contributions(rows: Rows, batch: EventBatch, n_labels: int) -> IntArray:
     """(n, width) what each event adds to its client's vector."""
     blank = np.full(len(batch), np.nan)
-    near = Nearness(batch.annotations.get(NEAREST_RECENT, blank), batch.annotations.get(APART, blank))
+    near = Nearness(*(batch.annotations.get(name, blank) for name in (NEAREST_RECENT, APART, STAMPED)))
     return event_sums(rows, near, n_labels)
 
 
@@ -98,6 +100,7 @@ def event_sums(rows: Rows, nearness: Nearness, n_labels: int) -> IntArray:
         "exact": exact,
         "near": near,
         "close": codes == Code.CLOSE,
+        "stamped": nearness.stamped == 1.0,
         "compared": ~np.isnan(codes) & ~exact,
         "fresh": new,
         "strange": new & rows.strange,

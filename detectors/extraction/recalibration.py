@@ -27,7 +27,7 @@ MOST = 1.6
 """Largest factor by which a statistic is scaled down."""
 MAX_OPEN = 64
 OPEN_FOR_S = 86_400.0
-HEADS = ("H1", "H2", "H3", "H9", "H10")
+HEADS = ("H1", "H2", "H3", "H9", "H10", "H11")
 BODY = 0.1
 """Share of the oddest clients of today that is held beside what it should be."""
 
@@ -37,7 +37,7 @@ class Recent:
     """What clients without an alarm looked like at their last look, and what the alarms cost so far.
 
     Attributes:
-        keys, log_p, at: (k,), (k, 5), (k,) client, logs of its p-values by the reference's tail, event time.
+        keys, log_p, at: (k,), (k, 6), (k,) client, logs of its p-values by the reference's tail, event time.
         open_keys, open_at: (j,) clients under alarm and when they were last seen.
         client_days, alarms: client-days judged, and clients that came under alarm.
     """
@@ -110,16 +110,16 @@ class Recent:
         return replace(self, keys=keys[kept], log_p=log_p[kept], at=times[kept])
 
     def factors(self, tails: Tails) -> FloatArray:
-        """(5,) by how much the statistic of each head is scaled down, in [1, ``MOST``]; ones for few clients."""
+        """(6,) by how much the statistic of each head is scaled down, in [1, ``MOST``]; ones for few clients."""
         k = len(self.keys)
         if k < LEAST_ENTRIES:
             return np.ones(len(HEADS))
         tenth = np.sort(self.log_p, axis=0)[int(BODY * k)]
-        distance, asked, repeats, answered, apart = tenth.tolist()
+        distance, asked, repeats, *placed = tenth.tolist()
         body = float(np.log(BODY))
         far, near = (tail.at(p) / tail.at(body) for tail, p in ((tails.distance, distance), (tails.repeats, repeats)))
-        asked, answered, apart = (max(0.0, p / body) for p in (asked, answered, apart))
-        seen = np.array([far, asked, near, answered, apart])
+        asked, *others = (max(0.0, p / body) for p in (asked, *placed))
+        seen = np.array([far, asked, near, *others])
         return np.asarray(np.clip(seen ** (k / (k + float(LEAST_ENTRIES))), 1.0, MOST))
 
     def widened(self, baseline: Baseline) -> Baseline:

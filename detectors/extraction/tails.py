@@ -208,11 +208,12 @@ class Largest(NamedTuple):
     hard: float
     sure: float
     apart: float
+    stamped: float
 
 
 class Tails(NamedTuple):
     """The tails of distance from peers (H1), what bets on queries win (H2), near repeats (H3), what bets on hard and on
-    sure answers win (H9), what the bet that queries keep apart wins (H10).
+    sure answers win (H9), what the bets win that queries keep apart (H10) or are stamped (H11).
     """
 
     distance: Tail
@@ -221,6 +222,7 @@ class Tails(NamedTuple):
     hard: Tail
     sure: Tail
     apart: Tail
+    stamped: Tail
 
     @classmethod
     def fit(cls, honest: Sequence[Largest], made_up: Sequence[Largest]) -> Tails:
@@ -228,7 +230,7 @@ class Tails(NamedTuple):
         known, others = (np.array(all_).reshape(-1, len(Largest._fields)) for all_ in (honest, made_up))
         sure = float(np.clip(WON_SCALES[1] * np.sqrt(FEW / _beyond(len(known), SHARE_BEYOND)), *WON_SCALES))
         careful = (sure, WON_SCALES[1])
-        scales = (careful, careful, SCALES, WON_SCALES, WON_SCALES, WON_SCALES)
+        scales = (careful, careful, SCALES, *[WON_SCALES] * 4)
         return cls(*(Tail.fit(known[:, j], others[~np.isnan(others[:, j]), j], s) for j, s in enumerate(scales)))
 
     @classmethod
@@ -236,8 +238,10 @@ class Tails(NamedTuple):
         """Where too few honest clients are known."""
         return cls(*[UNKNOWN] * len(cls._fields))
 
-    def widened(self, distance: float, asked: float, repeats: float, answered: float, apart: float) -> Tails:
-        """The tails of statistics of H1 and H3 that are so many times as large, of bets (H2, H9, H10) that say less."""
+    def widened(
+        self, distance: float, asked: float, repeats: float, answered: float, apart: float, stamped: float
+    ) -> Tails:
+        """The tails of statistics of H1 and H3 that are so many times as large, of bets (all others) that say less."""
         return Tails(
             self.distance.widened(distance),
             self.asked.softened(asked),
@@ -245,4 +249,5 @@ class Tails(NamedTuple):
             self.hard.softened(answered),
             self.sure.softened(answered),
             self.apart.softened(apart),
+            self.stamped.softened(stamped),
         )

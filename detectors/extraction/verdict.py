@@ -6,9 +6,10 @@ is -ln(p / share), to be compared with -ln(alpha) at any time.
 
 Two-step rule: a client whose mean behaviour is odd beside its peers (H1) or beside its own past (H7) is only called a
 thief when strange (H2) or nearly repeated (H3) queries, uncommonly hard or sure answers (H9), queries that keep apart
-(H10), uncommonly wide coverage (H5) or an uncommonly good copy for so few answers (H6) agree, and one with strange
-queries or uncommon answers only when another head agrees. H5 and H6 never speak alone; H2, H3, H9 or H10 alone must be
-overwhelming. Where no peers are at hand, a thief looks like a drift of everybody, and the client is only called odd.
+(H10) or are stamped (H11), uncommonly wide coverage (H5) or an uncommonly good copy for so few answers (H6) agree, and
+one with strange queries or uncommon answers only when another head agrees. H5 and H6 never speak alone; H2, H3, H9 or
+H10 alone must be overwhelming. Where no peers are at hand, a thief looks like a drift of everybody, and the client is
+only called odd.
 """
 
 from __future__ import annotations
@@ -29,10 +30,22 @@ from detectors.extraction.layout import Sums
 from detectors.extraction.peers import Company
 from detectors.extraction.selfhistory import Itself
 from detectors.extraction.tails import Heard
-from detectors.extraction.wagers import WAGERS, Won
+from detectors.extraction.wagers import WAGERS, Won, won_by_stamps
 
-HEAD_SHARES = (0.24, 0.38, 0.08, 0.18, 0.08, 0.04)
-"""Of H1, H2, H3, H9, H10 and H7."""
+
+class HeadShares(NamedTuple):
+    """Shares of the chance of a false alarm that the heads have."""
+
+    h1: float
+    h2: float
+    h3: float
+    h9: float
+    h10: float
+    h11: float
+    h7: float
+
+
+HEAD_SHARES = HeadShares(h1=0.24, h2=0.34, h3=0.08, h9=0.18, h10=0.08, h11=0.04, h7=0.04)
 
 
 class LogP(NamedTuple):
@@ -43,6 +56,7 @@ class LogP(NamedTuple):
     h3: float
     h9: float
     h10: float
+    h11: float
 
 
 DRIFT_SPREAD = 2.0
@@ -107,7 +121,7 @@ class Finding:
         strange, strange_peers, near, near_peers: shares of queries, the client's and its peers'.
         answers: whether they are uncommonly hard rather than uncommonly sure, and the shares of such, the client's and
             its peers'.
-        apart: how many queries keep apart from the sender's own.
+        apart: how many queries keep apart from the sender's own. stamped: share of queries that are stamped.
         unlike: least share of queries that cannot be like those of peers.
         itself: log p-value of H7. beside: those of H5 and H6.
     """
@@ -121,6 +135,7 @@ class Finding:
     near: float
     near_peers: float
     apart: Apart
+    stamped: float
     unlike: float
     answers: Answers
     centre: np.ndarray[tuple[int], np.dtype[np.float64]]
@@ -129,8 +144,8 @@ class Finding:
 
     @property
     def effect(self) -> float:
-        """Share of queries that cannot be like those of peers: too rare, near repeats, or chosen to be none."""
-        return max(0.0, self.unlike, self.near - self.near_peers, self.apart.chosen)
+        """Share of queries that cannot be like those of peers: too rare, near repeats, stamped, or kept apart."""
+        return max(0.0, self.unlike, self.near - self.near_peers, self.stamped, self.apart.chosen)
 
 
 def share_unlike(mean: FloatArray, centre: FloatArray, n: float) -> float:
@@ -185,8 +200,11 @@ def examine(
     h2, h3 = tails.asked.heard(won.asked, won.asked_left), tails.repeats.heard(p3)
     hard, sure = tails.hard.heard(won.hard, won.hard_left), tails.sure.heard(won.sure, won.sure_left)
     h9, h10 = hard.better(sure), tails.apart.heard(won.apart, won.apart_left)
-    log_p = LogP(h1.log_p, h2.log_p, h3.log_p, h9.log_p, h10.log_p)
-    e1, e2, e3, e9, e10, e7 = (float(-p + np.log(share)) for p, share in zip((*log_p, p7), HEAD_SHARES, strict=True))
+    usual_stamped = max(company.rate(("stamped",), "compared"), _past_rate(own, 2))
+    h11 = tails.stamped.heard(won_by_stamps(sums.count("stamped"), compared, usual_stamped))
+    log_p = LogP(*(head.log_p for head in (h1, h2, h3, h9, h10, h11)))
+    alone = zip((*log_p, p7), HEAD_SHARES, strict=True)
+    e1, e2, e3, e9, e10, e11, e7 = (float(-p + np.log(share)) for p, share in alone)
     strange, seen_near = sums.share("strange", "fresh"), near[0] / max(1.0, compared)
     strange_peers = max(company.rate(("strange",), "fresh"), baseline.strange)
     usual_near = max(near_peers[0], baseline.near[0].mean)
@@ -198,19 +216,21 @@ def examine(
         unlike = min(unlike, share_unlike(sums.mean, centre + trust * (own.mean - spread.centre), fresh))
     much = (Heard.alone(beside.coverage), Heard.alone(beside.exposure))
     routes = [
-        _agreed(h1, HEAD_SHARES[0], h2, h3, h9, h10, *much),
-        _agreed(Heard.alone(p7), HEAD_SHARES[5], h2, h3, h9, h10, *much),
-        _agreed(h2, HEAD_SHARES[1], h3, h9, h10),
-        _agreed(h9, HEAD_SHARES[3], h3, h10, *much),
-        _agreed(h10, HEAD_SHARES[4], *much),
+        _agreed(h1, HEAD_SHARES.h1, h2, h3, h9, h10, h11, *much),
+        _agreed(Heard.alone(p7), HEAD_SHARES.h7, h2, h3, h9, h10, h11, *much),
+        _agreed(h2, HEAD_SHARES.h2, h3, h9, h10, h11),
+        _agreed(h9, HEAD_SHARES.h9, h3, h10, h11, *much),
+        _agreed(h10, HEAD_SHARES.h10, *much),
         e2,
         e3 / OVERWHELMING_DISCOUNT if seen_near - usual_near >= OVERWHELMING_EFFECT else 0.0,
         e9 if unlike >= OVERWHELMING_EFFECT else 0.0,
         e10 if apart.chosen >= MOSTLY_CHOSEN else 0.0,
+        e11,
     ]
     stolen = 0.0 if company.is_thin else max(routes)
     answers = Answers.of(sums.mean, centre, hard.log_p <= sure.log_p)
-    shares = (strange, strange_peers, seen_near, usual_near, apart, unlike, answers)
+    stamp = sums.share("stamped", "compared")
+    shares = (strange, strange_peers, seen_near, usual_near, apart, stamp, unlike, answers)
     return Finding(sums, log_p, max(e1, e7, *routes), stolen, *shares, centre, p7, beside)
 
 
@@ -221,6 +241,11 @@ def _agreed(first: Heard, share: float, *witnesses: Heard) -> float:
 
 def _near_past(own: History | None, level: int) -> tuple[float, float]:
     return (0.0, 0.0) if own is None else (own.near[level], own.compared)
+
+
+def _past_rate(own: History | None, level: int) -> float:
+    """Share of queries in the client's past, shrunk towards none."""
+    return 0.0 if own is None else own.near[level] / (own.compared + PAST_WEIGHT)
 
 
 def _won_past(own: History | None) -> FloatArray:

@@ -31,6 +31,10 @@ how far apart its queries lie."""
 SHARE = 0.1
 EVER_NEAR = 0.035
 """Share of queries that come near a recent one, as the bet has it that they keep apart; honest ones: a quarter."""
+STAMPED_SHARE = 0.002
+"""Least share of honest queries that is taken to be stamped."""
+_STAMPED_MORE = 15.0
+_MOST_STAMPED = 0.5
 MOST_NATS = 12.0
 """Rarer queries count as such."""
 SPAN = 500.0
@@ -65,6 +69,19 @@ def growth_apart(apart: FloatArray) -> FloatArray:
     kept, came = np.log((1.0 - EVER_NEAR) / APART_SHARE), np.log(EVER_NEAR / (1.0 - APART_SHARE))
     won = np.where(np.isnan(apart), 0.0, np.where(apart == 1.0, kept, came))
     return np.asarray(np.rint(1024.0 * won) / 1024.0)
+
+
+def won_by_stamps(stamped: float, compared: float, usual: float = 0.0) -> float:
+    """Nats that the bet won of which so many times as many queries are stamped as are among peers.
+
+    ``stamped`` of ``compared`` queries are (``detectors/clients/stamps.py``), and ``usual`` is that share among peers,
+    or in the own past.
+    """
+    honest = min(max(usual, STAMPED_SHARE), _MOST_STAMPED)
+    bet = min(_STAMPED_MORE * honest, max(_MOST_STAMPED, honest))
+    span = min(1.0, SPAN / max(compared, 1.0))
+    won = stamped * np.log(bet / honest) + (compared - stamped) * np.log((1.0 - bet) / (1.0 - honest))
+    return max(LEAST_GROWTH, float(span * won))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -18,6 +18,11 @@ _TITLES = (
     ("H3", "near repeats", "queries that almost repeat one of the client's own recent queries"),
     ("H9", "hard or too sure answers", "answers that are less sure, or surer, than usual for their predicted class"),
     ("H10", "queries kept apart", "queries that hardly ever come near one of the client's own recent queries"),
+    (
+        "H11",
+        "steps of one size",
+        "queries that differ from one of the client's own by one size, up here and down there",
+    ),
 )
 _OTHERS = (
     ("H7", "unlike itself", "mean behaviour lies outside what the client's own past and honest wavering allow"),
@@ -54,13 +59,13 @@ _LIKE = {
 }
 
 
-def reason(who: str, finding: Finding, kind: Family, level: str) -> str:
-    """One sentence an analyst can act on; ``who`` begins it."""
+def reason(who: str, finding: Finding, kind: Family, level: str, ask: str = "check who holds this key") -> str:
+    """One sentence an analyst can act on; ``who`` begins it, ``ask`` is the first thing to do."""
     n = int(finding.sums.count("events"))
     if level == "alarm":
         return (
             f"{who} may be copying the model: {shares(finding)} over {n} events ({_LIKE[kind]}); "
-            "check who holds this key, and throttle it or round its scores if nobody can explain it."
+            f"{ask}, and throttle it or round its scores if nobody can explain it."
         )
     if level == "warning":
         return f"{who} changed behaviour: {shares(finding)} over {n} events; ask its owner what changed."
@@ -97,6 +102,8 @@ def shares(finding: Finding) -> str:
     """Which share of queries is strange or nearly repeated, or of answers uncommon, against peers: half a sentence."""
     if finding.itself < min(finding.log_p):
         return "it behaves unlike its own past"
+    if finding.log_p.h11 < min(finding.log_p[1:-1]):
+        return f"{_percent(finding.stamped)} of queries differ from one of the sender's own by steps of one size"
     if finding.log_p.h10 < min(finding.log_p.h2, finding.log_p.h3, finding.log_p.h9):
         came, usual = 1.0 - finding.apart.client, 1.0 - finding.apart.peers
         return f"only {_percent(came)} of queries come near one of the sender's own (peers {_percent(usual)})"

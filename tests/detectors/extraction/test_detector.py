@@ -62,6 +62,21 @@ def test_ordinary_queries_that_are_chosen_to_lie_far_apart_are_told_by_that_alon
     assert "H10" in {head["name"] for head in alarm.detail["heads"]}
 
 
+def test_ordinary_queries_that_are_moved_by_steps_of_one_size_are_told(kit):
+    service = kit("Service").fit(kit("crowd")(1, 60, 200, "ref"))
+    rng = np.random.default_rng(15)
+    known = kit("honest_rows")(rng, 40)
+    while len(known) < 320:
+        known = np.concatenate([known, known + 0.3 * rng.choice([-1.0, 1.0], known.shape)])
+    moved = kit("events")([known], ["stepper"], rng, PANES)
+    readings = service.readings(_in_time(concatenate([kit("crowd")(25, 30, PANES), moved])), PANES)
+    assert kit("accused")(readings) == {"stepper"}
+    alarm = next(r for pane in readings for r in pane if r.level is Level.ALARM)
+    assert alarm.detail["family"] == "synthetic-perturbation"
+    assert "steps of one size" in alarm.reason
+    assert next(head for head in alarm.detail["heads"] if head["name"] == "H11")["p_value"] < 1e-3
+
+
 def test_the_alarm_says_what_an_analyst_needs(thief_readings):
     alarm = next(r for readings in thief_readings for r in readings if r.level is Level.ALARM)
     assert alarm.kind is Kind.EXTRACTION

@@ -26,10 +26,16 @@ NAMES = (
 CHANNELS = SimpleNamespace(names=NAMES)
 
 
-def named(counts: dict[str, float] | None = None, exposure: float = 0.0, apart: float = 0.0, **rarer: float) -> Family:
+def named(
+    counts: dict[str, float] | None = None,
+    exposure: float = 0.0,
+    apart: float = 0.0,
+    stamped: float = 0.0,
+    **rarer: float,
+) -> Family:
     """The family of a client whose share ``rarer`` of queries is rarer than 1 in 100, or harder than 1 in 4.
 
-    ``exposure`` and ``apart`` are logs of the p-values of H6 and H10.
+    ``exposure``, ``apart`` and ``stamped`` are logs of the p-values of H6, H10 and H11.
     """
     row = np.zeros((len(NAMES), len(EDGES)))
     for name, share in rarer.items():
@@ -40,7 +46,7 @@ def named(counts: dict[str, float] | None = None, exposure: float = 0.0, apart: 
     for name, count in ({"events": 100, "compared": 100, "fresh": 100} | (counts or {})).items():
         vector[COUNTS.index(name)] = count
     vector[row_at(1) :] = 100 * row.ravel()
-    log_p, beside = LogP(0.0, -4.0, 0.0, 0.0, apart), Beside(exposure=exposure)
+    log_p, beside = LogP(0.0, -4.0, 0.0, 0.0, apart, stamped), Beside(exposure=exposure)
     finding = SimpleNamespace(sums=Sums(vector, 1), itself=0.0, beside=beside, log_p=log_p)
     return family(finding, CHANNELS)  # type: ignore[arg-type]
 
@@ -75,6 +81,13 @@ def test_queries_that_keep_apart_are_diverse_unless_something_else_says_more() -
     assert named(apart=-9.0, distance=0.1) is Family.DIVERSE
     assert named(apart=-3.0) is Family.UNCLEAR
     assert named(apart=-9.0, residual=0.95, likeness=0.95) is Family.RANDOM
+
+
+def test_steps_of_one_size_are_perturbations_unless_the_queries_look_made_up() -> None:
+    assert named(stamped=-9.0) is Family.SYNTHETIC
+    assert named(stamped=-9.0, margin=0.8) is Family.SYNTHETIC
+    assert named(stamped=-3.0) is Family.UNCLEAR
+    assert named(stamped=-9.0, residual=0.95, likeness=0.95) is Family.RANDOM
 
 
 def test_ordinary_queries_that_copy_too_well_are_natural() -> None:

@@ -5,7 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from detectors.extraction.wagers import EDGE, LEAST_GROWTH, SPAN, WAGERS, Excuse, Seen, growth, growth_apart
+from detectors.extraction.wagers import (
+    EDGE,
+    LEAST_GROWTH,
+    SPAN,
+    WAGERS,
+    Excuse,
+    Seen,
+    growth,
+    growth_apart,
+    won_by_stamps,
+)
 
 USUAL = np.array([0.6 - EDGE])
 """Mean row of a client whose bulk is hardly unusual."""
@@ -98,6 +108,15 @@ def test_the_bet_on_distance_loses_where_a_quarter_comes_near_and_wins_where_har
         1.0, abs=2e-3
     )
     assert growth_apart(np.array([np.nan])).tolist() == [0.0]
+
+
+def test_the_bet_on_stamps_wins_by_a_few_and_asks_for_more_where_peers_have_them() -> None:
+    assert won_by_stamps(0, 500) == LEAST_GROWTH
+    assert won_by_stamps(2, 500) == LEAST_GROWTH, "two by chance are nothing"
+    assert won_by_stamps(13, 500) > 20.0
+    assert won_by_stamps(26, 1_000) == pytest.approx(won_by_stamps(13, 500)), "more of the same is no more evidence"
+    assert won_by_stamps(13, 500, usual=0.03) == LEAST_GROWTH
+    assert won_by_stamps(500, 500, usual=0.9) < 60.0
 
 
 def test_what_keeps_devices_apart_excuses_others_that_are_as_unusual() -> None:
