@@ -136,12 +136,16 @@ class BetTable:
         )
 
     def rate_range(self, rate: FloatArray, error: FloatArray | float = 0.0) -> tuple[FloatArray, FloatArray]:
-        """(r,) null and alternative rates for present rates (r,), with a sampling error added to the tolerance."""
-        up = np.clip(rate + self.tolerance + error, _LEAST_RATE, _MOST_RATE)
-        down = np.clip(rate - self.tolerance - error, _LEAST_RATE, _MOST_RATE)
-        null = np.where(self.rate_rises, up, down)
+        """(r,) null and alternative rates for present rates (r,), with a sampling error added to the tolerance.
+
+        They are equal, so that the bet neither pays nor loses, where a rate that is tolerated has no room beyond it: a
+        null short of what is tolerated would pay for ever on what never changed.
+        """
+        up, down = rate + self.tolerance + error, rate - self.tolerance - error
+        null = np.clip(np.where(self.rate_rises, up, down), _LEAST_RATE, _MOST_RATE)
         further = np.where(self.rate_rises, null + (1 - null) * self.rate_step, null * self.rate_step)
-        return null, further
+        room = np.where(self.rate_rises, up <= _MOST_RATE, down >= _LEAST_RATE)
+        return null, np.where(room, further, null)
 
 
 def tilted_bins(column: WatchedColumn) -> slice:
@@ -187,14 +191,20 @@ def _rates(column: WatchedColumn, counts: IntArray, scale: Scale, tolerance: flo
     shares = counts / max(float(counts.sum()), 1.0)
 
     def rising(bin_: int) -> list[_Rate]:
-        """What the reference never saw has no standard error to go by."""
-        steps = scale.rises(float(shares[bin_]), tolerance) if counts[bin_] else RISES
-        return [_Rate(bin_, True, float(step)) for step in steps]
+        """None without room to rise. What the reference never saw has no standard error to go by."""
+        share = float(shares[bin_])
+        if share + tolerance >= _MOST_RATE:
+            return []
+        return [_Rate(bin_, True, float(step)) for step in (scale.rises(share, tolerance) if share else RISES)]
 
+    def falling(bin_: int) -> list[_Rate]:
+        return [_Rate(bin_, False, 1.0 - float(drop)) for drop in scale.falls(float(shares[bin_]), tolerance)]
+
+    gone = [rate for bin_ in (MISSING, INVALID) for rate in rising(bin_) or falling(bin_)]
     if isinstance(column.bins, NumericBins):
         edges = (0, column.bins.n_inner - 1) if column.bins.n_inner >= 3 else ()
-        return [rate for bin_ in (*edges, MISSING, INVALID) for rate in rising(bin_)]
-    rates = [rate for bin_ in (UNSEEN, MISSING, INVALID) for rate in rising(bin_)]
+        return [rate for bin_ in edges for rate in rising(bin_)] + gone
+    rates = rising(UNSEEN) + gone
     for bin_ in (*range(INNER - 2), OTHER):
         share = float(shares[bin_])
         if counts[bin_] == 0:
@@ -203,8 +213,7 @@ def _rates(column: WatchedColumn, counts: IntArray, scale: Scale, tolerance: flo
             steps = scale.rises(share, tolerance)
             rates.append(_Rate(bin_, True, min(float(np.sqrt(steps[0] * steps[-1])), RISES[0])))
             continue
-        if share + tolerance < _MOST_RATE:
-            rates += rising(bin_)
+        rates += rising(bin_)
         if share - tolerance > _LEAST_FALLING:
-            rates += [_Rate(bin_, False, 1.0 - float(drop)) for drop in scale.falls(share, tolerance)]
+            rates += falling(bin_)
     return rates
