@@ -33,7 +33,8 @@ class EventBatch:
         mixed: every other feature: (n,) object arrays of str, bool, float or None (missing).
         embedding, logits, probabilities: (n, d) float64; a row that lacks the vector is all NaN, a shorter one is
             padded with NaN.
-        classes: names of the columns of ``probabilities`` (and ``logits``); positions as text where unnamed.
+        classes: names of the columns of ``probabilities`` (and ``logits``); positions as text where unnamed. Their order
+            is that of the log, and says nothing: ``in_order_of`` gives two batches the same.
         prediction, label: (n,) object arrays of str, float or None.
         latency_ms: (n,) float64, milliseconds, NaN where unknown.
         segments: name → (n,) object array of str or None.
@@ -84,6 +85,24 @@ class EventBatch:
         return replace(self, annotations={**self.annotations, **columns})
 
 
+def class_names(batch: EventBatch, width: int) -> tuple[str, ...]:
+    """(width,) names of the columns of probabilities or logits, positions as text beyond ``classes``."""
+    return (*batch.classes[:width], *map(str, range(len(batch.classes), width)))
+
+
+def in_order_of(batch: EventBatch, classes: tuple[str, ...]) -> EventBatch:
+    """The same events with a column of probabilities for each of ``classes``, in that order; NaN where not logged.
+
+    Further classes follow by name. Logits, which are logged without names, stay and take those of ``classes``. Costs
+    nothing where the order is that already, and a copy of the probabilities where it is not.
+    """
+    if batch.classes == classes or (batch.probabilities is None and batch.logits is None):
+        return batch
+    width = 0 if batch.probabilities is None else batch.probabilities.shape[1]
+    ordered = (*classes, *sorted(set(class_names(batch, width)) - set(classes)))
+    return replace(batch, classes=ordered, probabilities=_by_class(batch, ordered))
+
+
 def concatenate(batches: Sequence[EventBatch]) -> EventBatch:
     """One batch of all events, in the order given; columns that only some batches have are filled as missing.
 
@@ -99,6 +118,7 @@ def concatenate(batches: Sequence[EventBatch]) -> EventBatch:
         raise ValueError("batches of different model versions cannot be one batch")
     mixed_names = list(dict.fromkeys(name for b in batches for name in b.mixed))
     numeric_names = tuple(dict.fromkeys(n for b in batches for n in b.numeric_names if n not in set(mixed_names)))
+    classes = _all_classes(batches)
     return EventBatch(
         model=first.model,
         version=first.version,
@@ -110,8 +130,8 @@ def concatenate(batches: Sequence[EventBatch]) -> EventBatch:
         mixed={name: np.concatenate([_as_objects(b, name) for b in batches]) for name in mixed_names},
         embedding=_stack_matrices([b.embedding for b in batches], batches),
         logits=_stack_matrices([b.logits for b in batches], batches),
-        probabilities=_stack_matrices([b.probabilities for b in batches], batches),
-        classes=max((b.classes for b in batches), key=len),
+        probabilities=_stack_matrices([_by_class(b, classes) for b in batches], batches),
+        classes=classes,
         prediction=_stack_objects([b.prediction for b in batches], batches, fill=None),
         label=_stack_objects([b.label for b in batches], batches, fill=None),
         latency_ms=_stack_vectors([b.latency_ms for b in batches], batches, fill=np.nan),
@@ -121,6 +141,27 @@ def concatenate(batches: Sequence[EventBatch]) -> EventBatch:
         },
         sampling_rate=_stack_vectors([b.sampling_rate for b in batches], batches, fill=1.0),
     )
+
+
+def _all_classes(batches: Sequence[EventBatch]) -> tuple[str, ...]:
+    """Every class, in the order first seen; those of logits only where no batch has probabilities."""
+    named = dict.fromkeys(class_names(b, b.probabilities.shape[1]) for b in batches if b.probabilities is not None)
+    if not named:
+        return max((b.classes for b in batches), key=len)
+    return tuple(dict.fromkeys(name for names in named for name in names))
+
+
+def _by_class(batch: EventBatch, classes: tuple[str, ...]) -> FloatArray | None:
+    """(n, len(classes)) probabilities in the order of ``classes``, which holds all of the batch's."""
+    if batch.probabilities is None:
+        return None
+    names = class_names(batch, batch.probabilities.shape[1])
+    if names == classes:
+        return batch.probabilities
+    position = {name: i for i, name in enumerate(classes)}
+    out = np.full((len(batch), len(classes)), np.nan)
+    out[:, [position[name] for name in names]] = batch.probabilities
+    return out
 
 
 def _filled(n: int, value: object) -> ObjectArray:

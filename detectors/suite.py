@@ -26,7 +26,7 @@ from detectors.base import (
     Subject,
     Unfit,
 )
-from detectors.batch import EventBatch, FloatArray, IntArray
+from detectors.batch import EventBatch, FloatArray, IntArray, in_order_of
 from detectors.budget import DEFAULT_EXPOSURE_LIMIT, DEFAULT_TOLERANCE, AlarmBudget, shares_of
 from detectors.drift.joint import JointDrift
 from detectors.drift.marginals import MarginalDrift
@@ -124,8 +124,13 @@ class Suite:
                 fresh[detector.memory_key] = detector.new_memory()
         return tuple(fresh.values())
 
+    def read(self, batch: EventBatch) -> EventBatch:
+        """The batch as detectors and memories want it: its classes in the order of the reference."""
+        return in_order_of(batch, self.reference.schema.classes)
+
     def sketch(self, batch: EventBatch) -> Sequence[PaneSketch]:
         """The batch as sketches, one a pane, in the order of panes."""
+        batch = self.read(batch)
         panes, order, starts = slice_by_pane(batch.timestamp, self.pane_s)
         batch = batch.take(order)
         examined = [(detector.name, _examined(detector, batch, starts)) for detector in self.detectors]

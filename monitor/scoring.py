@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import msgspec
 import numpy as np
 
-from detectors.batch import EventBatch
+from detectors.batch import EventBatch, in_order_of
 from detectors.ood.columns import columns_of
 from detectors.ood.detector import OodDetector
 from detectors.ood.scorer import Basis, OodScorer, OodScores
@@ -103,7 +103,7 @@ def score_logs(
     p_values: Counter[str] = Counter()
     encoder = msgspec.json.Encoder()
     for raw in read_batches(logs, chosen, counts, progress):
-        batch = extras.own.annotate(raw)
+        batch = extras.own.annotate(in_order_of(raw, reference.schema.classes))
         scored = scorer.score(batch)
         origin = _origins(scored)
         names, sizes = np.unique(origin, return_counts=True)

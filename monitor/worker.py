@@ -243,6 +243,7 @@ class Worker:
             if len(self._memories) >= _MAX_MEMORIES:
                 self._memories.pop(next(iter(self._memories)))
             self._memories[key] = suite.memories()
+        batch = suite.read(batch)
         for memory in self._memories[key]:
             batch = memory.annotate(batch)
         return self._own.annotate(batch)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from detectors.batch import EventBatch, IntArray, ObjectArray
+from detectors.batch import EventBatch, IntArray, ObjectArray, class_names
 from detectors.schema import category
 
 MAX_CLASSES = 40
@@ -15,7 +15,7 @@ def predicted(batch: EventBatch) -> ObjectArray:
     out = np.empty(len(batch), dtype=object)
     scores = batch.probabilities if batch.probabilities is not None else batch.logits
     if scores is not None and scores.shape[1] > 1:
-        names = np.array([*batch.classes, *map(str, range(len(batch.classes), scores.shape[1]))], dtype=object)
+        names = np.array(class_names(batch, scores.shape[1]), dtype=object)
         seen = ~np.isnan(scores).all(axis=1)
         out[seen] = names[np.nanargmax(scores[seen], axis=1)] if seen.any() else None
     if batch.prediction is not None:

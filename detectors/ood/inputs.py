@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from detectors.batch import EventBatch, FloatArray, ObjectArray
+from detectors.batch import EventBatch, FloatArray, ObjectArray, class_names
 from detectors.ood.encoding import Columns, Vocabulary
 from detectors.schema import category
 
@@ -74,8 +74,7 @@ def predicted_classes(batch: EventBatch) -> ObjectArray:
         if scores is not None and scores.shape[1] > 1:
             known = ~np.isnan(scores).all(axis=1)
             top = np.where(np.isnan(scores[known]), -np.inf, scores[known]).argmax(axis=1)
-            names = [batch.classes[i] if i < len(batch.classes) else str(i) for i in range(scores.shape[1])]
-            out[known] = np.array(names, dtype=object)[top]
+            out[known] = np.array(class_names(batch, scores.shape[1]), dtype=object)[top]
     if batch.prediction is not None:
         told = [category(value) for value in batch.prediction]
         out[:] = [seen if said is None else said for seen, said in zip(out, told, strict=True)]
