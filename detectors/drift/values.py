@@ -14,7 +14,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.batch import EventBatch, FloatArray, ObjectArray
+from detectors.batch import EventBatch, FloatArray, ObjectArray, class_names
 from detectors.dates import AGE, WEEKDAY, read_dates
 from detectors.drift.columns import Group, Key, Values
 from detectors.drift.texts import CHARACTERS, NON_LETTERS, UNKNOWN, WORDS, Texts
@@ -155,19 +155,26 @@ def text_values(key: Key, texts: Texts, unknown_share: FloatArray) -> Values:
 
 
 def output_values(batch: EventBatch, classes: Sequence[str]) -> Values:
-    """Largest probability, margin over the next, entropy in nats, and the probability of each of ``classes``."""
+    """Largest probability, margin over the next, entropy in nats, and the probability of each of ``classes``.
+
+    The first three are of the classes that the event itself logs: of the top few where no more are logged.
+    """
     probabilities = class_probabilities(batch)
     if probabilities is None:
         return {}
-    clipped = np.clip(probabilities, 1e-12, 1.0)
-    largest = probabilities.max(axis=1)
+    logged = np.isfinite(probabilities)
+    ranked = np.partition(np.where(logged, probabilities, -np.inf), -2, axis=1)[:, -2:]
+    clipped = np.where(logged, np.clip(probabilities, 1e-12, 1.0), 1.0)
+    entropy = -np.cumsum(clipped * np.log(clipped), axis=1)[:, -1]
+    n_logged = logged.sum(axis=1)
     values: Values = {
-        (Group.OUTPUT, MAX_PROBABILITY): largest,
-        (Group.OUTPUT, ENTROPY): -np.sum(clipped * np.log(clipped), axis=1),
+        (Group.OUTPUT, MAX_PROBABILITY): np.where(n_logged >= 1, ranked[:, 1], np.nan),
+        (Group.OUTPUT, ENTROPY): np.where(n_logged >= 1, entropy, np.nan),
     }
     if probabilities.shape[1] > 2:
-        values[Group.OUTPUT, MARGIN] = largest - np.partition(probabilities, -2, axis=1)[:, -2]
-    position = {name: i for i, name in enumerate(_class_names(batch, probabilities.shape[1]))}
+        with np.errstate(invalid="ignore"):
+            values[Group.OUTPUT, MARGIN] = np.where(n_logged >= 2, ranked[:, 1] - ranked[:, 0], np.nan)
+    position = {name: i for i, name in enumerate(class_names(batch, probabilities.shape[1]))}
     for name in classes:
         if name in position:
             values[Group.OUTPUT, PROBABILITY_OF + name] = probabilities[:, position[name]]
@@ -179,15 +186,11 @@ def watched_classes(batch: EventBatch) -> tuple[str, ...]:
     probabilities = class_probabilities(batch)
     if probabilities is None or np.isnan(probabilities).all():
         return ()
-    names = _class_names(batch, probabilities.shape[1])
+    names = class_names(batch, probabilities.shape[1])
     if len(names) == 2:
         return (names[1],)
     heaviest = np.argsort(-np.nansum(probabilities, axis=0), kind="stable")[:MAX_CLASSES]
     return tuple(names[i] for i in sorted(heaviest))
-
-
-def _class_names(batch: EventBatch, n: int) -> tuple[str, ...]:
-    return (*batch.classes[:n], *map(str, range(len(batch.classes), n)))
 
 
 def class_probabilities(batch: EventBatch) -> FloatArray | None:
