@@ -95,6 +95,8 @@ class VectorMap:
         categories, and of numbers off the grain.
         """
         values = _matrix(self.view, batch, self.numeric)
+        if values is not None and self.view == "scores":
+            values = values[:, : len(self.centre)]
         if values is None or (self.view != "features" and values.shape[1] != len(self.centre)):
             values = np.full((len(batch), len(self.centre)), np.nan)
         out = np.zeros((len(batch), self.width))

@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.batch import EventBatch, FloatArray, IntArray
+from detectors.batch import EventBatch, FloatArray, IntArray, class_names
 from detectors.clients.labels import predicted
 
 ANSWER_UNIT = 64
@@ -62,23 +62,28 @@ class Answers:
             values = np.clip((_values(batch) - self.centre) / self.scale, -_FAR, _FAR)
             return np.rint(ANSWER_UNIT * values)[:, None]
         scores = _probabilities(batch) if self.kind == "scores" else None
-        seen = np.zeros(len(batch), dtype=bool) if scores is None else ~np.isnan(scores).any(axis=1)
+        seen = np.zeros(len(batch), dtype=bool) if scores is None else self._complete(scores, batch)
         place = np.where(label < len(self.classes), label, len(self.classes) if self.pooled else -1)
         out = np.where(place[:, None] == np.arange(self.width), float(ANSWER_UNIT), 0.0)
         out[(place < 0) | ((place == len(self.classes)) & ~_told(batch))] = np.nan
         if scores is not None:
-            out[seen] = np.rint(ANSWER_UNIT * self._by_class(scores[seen], batch.classes))
+            out[seen] = np.rint(ANSWER_UNIT * self._by_class(scores[seen], class_names(batch, scores.shape[1])))
         return out
+
+    def _complete(self, scores: FloatArray, batch: EventBatch) -> NDArray[np.bool_]:
+        """(n,) whether a row has every class that is told apart, whatever other rows have besides."""
+        names = class_names(batch, scores.shape[1])
+        own = [j for j, name in enumerate(names) if name in self.classes]
+        return ~np.isnan(scores[:, own]).any(axis=1) & (len(own) == len(self.classes))
 
     def _by_class(self, scores: FloatArray, names: tuple[str, ...]) -> FloatArray:
         """(n, c) probabilities of the classes told apart."""
         out = np.zeros((len(scores), self.width))
-        named = [*names, *map(str, range(len(names), scores.shape[1]))]
-        for j, name in enumerate(named[: scores.shape[1]]):
+        for j, name in enumerate(names):
             if name in self.classes:
                 out[:, self.classes.index(name)] += scores[:, j]
             elif self.pooled:
-                out[:, -1] += scores[:, j]
+                out[:, -1] += np.nan_to_num(scores[:, j])
         return np.clip(out, 0.0, 1.0)
 
     def agreement(self, said: FloatArray, truth: FloatArray | NDArray[np.int16]) -> float:
