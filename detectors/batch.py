@@ -33,8 +33,8 @@ class EventBatch:
         mixed: every other feature: (n,) object arrays of str, bool, float or None (missing).
         embedding, logits, probabilities: (n, d) float64; a row that lacks the vector is all NaN, a shorter one is
             padded with NaN.
-        classes: names of the columns of ``probabilities`` (and ``logits``); positions as text where unnamed. Their order
-            is that of the log, and says nothing: ``in_order_of`` gives two batches the same.
+        classes: names of the columns of ``probabilities`` (and ``logits``); positions as text where unnamed. Their
+            order is that of the log, and says nothing: ``in_order_of`` gives two batches the same.
         prediction, label: (n,) object arrays of str, float or None.
         latency_ms: (n,) float64, milliseconds, NaN where unknown.
         segments: name → (n,) object array of str or None.
