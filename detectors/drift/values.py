@@ -196,7 +196,7 @@ def watched_classes(batch: EventBatch) -> tuple[str, ...]:
 def class_probabilities(batch: EventBatch) -> FloatArray | None:
     """(n, k) logged probabilities, else the softmax of logged logits; NaN rows where absent or not finite."""
     if batch.probabilities is not None and batch.probabilities.shape[1] > 1:
-        return np.where(np.isfinite(batch.probabilities), batch.probabilities, np.nan)
+        return np.where(np.isinf(batch.probabilities).any(axis=1, keepdims=True), np.nan, batch.probabilities)
     if batch.logits is not None and batch.logits.shape[1] > 1:
         logits = np.where(np.isfinite(batch.logits), batch.logits, np.nan)
         with np.errstate(invalid="ignore"):

@@ -102,6 +102,27 @@ def test_outputs_of_three_classes() -> None:
     assert all(np.isnan(float(column[1])) for column in values.values())
 
 
+def test_outputs_are_of_the_classes_that_an_event_itself_logs() -> None:
+    rows = np.array([[0.7, 0.2, np.nan, np.nan], [np.nan, np.nan, 0.6, np.nan], [0.5, np.inf, 0.1, 0.1]])
+    values = output_values(batch(3, probabilities=rows, classes=("a", "b", "c", "d")), ("b",))
+    np.testing.assert_array_equal(values[OUTPUT, MAX_PROBABILITY], [0.7, 0.6, np.nan])
+    np.testing.assert_array_equal(values[OUTPUT, MARGIN], [0.7 - 0.2, np.nan, np.nan])
+    np.testing.assert_allclose(
+        values[OUTPUT, ENTROPY].astype(float), [-0.7 * np.log(0.7) - 0.2 * np.log(0.2), -0.6 * np.log(0.6), np.nan]
+    )
+    np.testing.assert_array_equal(values[OUTPUT, "probability of b"], [0.2, np.nan, np.nan])
+
+
+def test_outputs_of_an_event_are_the_same_to_the_last_bit_beside_events_of_further_classes() -> None:
+    rows = np.random.default_rng(1).dirichlet(np.ones(11), size=200)
+    names = tuple(f"k{i}" for i in range(11))
+    wider = np.concatenate([rows, np.full((200, 30), np.nan)], axis=1)
+    alone = output_values(batch(200, probabilities=rows, classes=names), names)
+    beside = output_values(batch(200, probabilities=wider, classes=(*names, *map(str, range(30)))), names)
+    for key, column in alone.items():
+        np.testing.assert_array_equal(column, beside[key])
+
+
 def test_of_two_classes_one_probability_says_it_all() -> None:
     source = batch(1, probabilities=np.array([[0.3, 0.7]]), classes=("no", "yes"))
     assert watched_classes(source) == ("yes",)
