@@ -9,7 +9,8 @@ import pytest
 from scipy.special import gammaln
 
 from detectors.drift.bets import BetTable
-from detectors.drift.columns import INNER, N_BINS, CategoryBins, Group, NumericBins, WatchedColumn
+from detectors.drift.chart import Chart
+from detectors.drift.columns import INNER, INVALID, MISSING, N_BINS, CategoryBins, Group, NumericBins, WatchedColumn
 from detectors.drift.ladders import Scale
 from detectors.drift.urn import Urn, log_rise
 from detectors.evidence import tilt_masses
@@ -88,6 +89,32 @@ def test_every_rate_bet_has_mean_one_under_the_urn(n: int) -> None:
             chance = pane_probability(np.array([inside, outside]), np.array([k, n - k]))
             mean += chance * float(np.exp(urn.log_ratios(balls, pane)[position]))
         assert mean == pytest.approx(1.0, abs=1e-9)
+
+
+@pytest.mark.parametrize("n_missing", [900, 940, 960, 990, 1_000])
+@pytest.mark.parametrize("bins", [NumericBins(np.empty(0)), CategoryBins(("red",), frozenset())])
+def test_a_column_that_stays_as_it_was_never_pays(bins: NumericBins | CategoryBins, n_missing: int) -> None:
+    """Every event as in the reference: nearly always missing, or always."""
+    column = WatchedColumn("x", Group.OUTPUT, bins)
+    counts = np.zeros((1, N_BINS), dtype=np.int64)
+    counts[0, [0, MISSING]] = 1_000 - n_missing, n_missing
+    one = np.ones(1)
+    chart = Chart.design((column,), counts[None], one, one, one, 100.0, 0.02, 7.0)
+    ratios = np.stack([chart.urn.log_ratios(chart.reference[0], counts), chart._lasting(counts, 0)])
+    assert ratios.max() <= 0.0
+
+
+@pytest.mark.parametrize("bin_", [MISSING, INVALID])
+def test_a_column_that_was_always_missing_or_invalid_pays_once_it_has_values(bin_: int) -> None:
+    column = WatchedColumn("x", Group.OUTPUT, NumericBins(np.empty(0)))
+    counts = np.zeros((1, N_BINS), dtype=np.int64)
+    counts[0, bin_] = 1_000
+    one = np.ones(1)
+    chart = Chart.design((column,), counts[None], one, one, one, 100.0, 0.02, 7.0)
+    now = np.zeros((1, N_BINS), dtype=np.int64)
+    now[0, [0, bin_]] = 60, 40
+    state = chart.bet(chart.start(), now, 0, 0.0)
+    assert chart.verdict(state).total > 7.0
 
 
 def test_a_bet_loses_on_every_drift_inside_its_tolerance() -> None:
