@@ -85,14 +85,17 @@ class Meter:
     def fit(cls, batch: EventBatch, rows: Rows, channels: Channels, rng: np.random.Generator) -> Self | None:
         """Learn the map from ordinary events; None where the log holds no answers, or too few rows."""
         answers = Answers.fit(batch, channels.labels)
-        usable = np.flatnonzero(rows.present)
-        if answers is None or len(usable) < 4 * MIN_PROBES:
+        if answers is None:
+            return None
+        told = answers.read(batch, rows.label)
+        usable = np.flatnonzero(rows.present & ~np.isnan(told).any(axis=1))
+        if len(usable) < 4 * MIN_PROBES:
             return None
         basis = _basis(rows, channels)
         weights, offset = _feature_map(basis[usable], rows.white.shape[1], _room(answers.width))
         if weights.shape[1] == 0:
             return None
-        features, told = _features(basis @ weights + offset), answers.read(batch, rows.label)
+        features = _features(basis @ weights + offset)
         probe = np.sort(rng.permutation(usable)[: min(PROBES, len(usable) // 4)])
         rest = np.setdiff1d(usable, probe)
         truth = told[probe].astype(np.int16)

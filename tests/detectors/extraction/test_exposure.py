@@ -164,6 +164,22 @@ def test_probabilities_are_read_by_name_and_rare_classes_are_pooled():
     assert np.isnan(told[1]).all()
 
 
+def test_a_row_is_read_as_scores_when_it_has_the_classes_told_apart_whatever_other_rows_have():
+    answers = Answers("scores", ("a", "b"), pooled=True)
+    nan = np.nan
+    batch = EventBatch(
+        model="m",
+        version="",
+        event_id=np.array(["0", "1"], dtype=object),
+        timestamp=np.zeros(2),
+        probabilities=np.array([[0.25, 0.5, 0.25, nan], [0.75, nan, nan, 0.25]]),
+        classes=("a", "b", "c", "new"),
+        prediction=np.array(["b", "a"], dtype=object),
+    )
+    told = answers.read(batch, np.array([1, 0]))
+    np.testing.assert_array_equal(told, ANSWER_UNIT * np.array([[0.25, 0.5, 0.25], [1.0, 0.0, 0.0]]))
+
+
 def test_a_meter_survives_storage(service):
     meter = service.detector.study.meter
     again = Meter.load(meter.to_arrays(), json.loads(json.dumps(meter.to_facts())))
