@@ -74,7 +74,9 @@ class Answers:
         """(n,) whether a row has every class that is told apart, whatever other rows have besides."""
         names = class_names(batch, scores.shape[1])
         own = [j for j, name in enumerate(names) if name in self.classes]
-        return ~np.isnan(scores[:, own]).any(axis=1) & (len(own) == len(self.classes))
+        if len(own) < len(self.classes):
+            return np.zeros(len(scores), dtype=bool)
+        return np.asarray(~np.isnan(scores[:, own]).any(axis=1))
 
     def _by_class(self, scores: FloatArray, names: tuple[str, ...]) -> FloatArray:
         """(n, c) probabilities of the classes told apart."""
