@@ -100,8 +100,12 @@ def detail(finding: Finding, kind: Family, channels: Channels, baseline: Baselin
 
 def shares(finding: Finding) -> str:
     """Which share of queries is strange or nearly repeated, or of answers uncommon, against peers: half a sentence."""
-    if finding.itself < min(finding.log_p):
-        return "it behaves unlike its own past"
+    said = _most_said(finding)
+    return f"it behaves unlike its own past, and {said}" if finding.itself < min(finding.log_p) else said
+
+
+def _most_said(finding: Finding) -> str:
+    """The share that the head which says most is about."""
     if finding.log_p.h11 < min(finding.log_p[1:-1]):
         return f"{_percent(finding.stamped)} of queries differ from one of the sender's own by steps of one size"
     if finding.log_p.h10 < min(finding.log_p.h2, finding.log_p.h3, finding.log_p.h9):

@@ -33,7 +33,11 @@ def test_uncommon_answers_are_read_from_the_last_conformal_channel() -> None:
             0.0,
             "31 % of queries are rarer than 1 in 100 for their class (peers 1.0 %)",
         ),
-        ((-9.0, -8.0, 0.0, -7.0, 0.0, 0.0), -20.0, "it behaves unlike its own past"),
+        (
+            (-9.0, -8.0, 0.0, -7.0, 0.0, 0.0),
+            -20.0,
+            "it behaves unlike its own past, and 31 % of queries are rarer than 1 in 100 for their class (peers 1.0 %)",
+        ),
         (
             (-9.0, -8.0, 0.0, -7.0, -8.5, -8.7),
             0.0,
