@@ -37,11 +37,11 @@ TURN = "walk_turn"
 WALK = (CHAIN, FLIP, GAP, TRIED, WENT_ON, TURN)
 
 NOTE: Final = np.dtype(
-    [("label", "u1"), ("length", "u1"), ("base", "u1"), ("chain", "<u2"), ("sure", "<f2"), ("mirrored", "?")]
+    [("label", "u1"), ("length", "u1"), ("base", "u1"), ("chain", "<u2"), ("sure", "<f2"), ("mirror", "u1")]
 )
 """Beside each query of a ring: predicted class, length of its chain so far, how many rows back its base is (0 = it is
-its own), number of its chain, log odds of its largest score (NaN where no scores are logged), and whether it ends two
-mirrored pairs (``clients.mirrors``)."""
+its own), number of its chain, log odds of its largest score (NaN where no scores are logged), and how many rows back
+the other try of its pair is where it ends mirrored pairs (``clients.mirrors``; 0 = it does not)."""
 NO_LABEL = 255
 LONGEST = 255
 _PATH: Final = ("label", "length", "base", "chain", "sure")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -216,18 +217,19 @@ def square_attack(oracle: Oracle, rng: np.random.Generator) -> None:
             signs, best = tried, found
 
 
-def nes(oracle: Oracle, rng: np.random.Generator) -> None:
-    """Ilyas et al. (2018): the gradient from antithetic Gaussian pairs, then a signed step of the whole input."""
+def nes(oracle: Oracle, rng: np.random.Generator, in_batches: bool = False) -> None:
+    """Ilyas et al. (2018): the gradient from antithetic Gaussian pairs, then a signed step of the whole input.
+
+    The second tries of all pairs follow the first ones of all where they are sent ``in_batches``, as in their code.
+    """
     row, label = originals(oracle, rng)
     x = oracle.inside(row)
     z = x.copy()
     while True:
-        gradient = np.zeros(len(z))
-        for _ in range(10):
-            u = rng.standard_normal(len(z))
-            pair = [float(np.log(oracle.ask(row, z + s * 0.05 * u)[label] + 1e-12)) for s in (1.0, -1.0)]
-            gradient += (pair[0] - pair[1]) * u
-        z = np.clip(z - 0.02 * np.sign(gradient), x - 0.2, x + 0.2)
+        u = rng.standard_normal((10, len(z)))
+        pairs = np.stack([u, -u], axis=0 if in_batches else 1).reshape(-1, len(z))
+        said = [float(np.log(oracle.ask(row, z + 0.05 * v)[label] + 1e-12)) for v in pairs]
+        z = np.clip(z - 0.02 * np.sign(np.array(said) @ pairs), x - 0.2, x + 0.2)
         z = np.clip(z, oracle.low, oracle.high)
         if oracle.ask(row, z).argmax() != label:
             oracle.won()
@@ -277,6 +279,7 @@ WALKS: dict[str, Walk] = {
     "simba": simba,
     "square attack": square_attack,
     "nes": nes,
+    "nes in batches": partial(nes, in_batches=True),
     "line search": line_search,
     "inversion": inversion,
 }

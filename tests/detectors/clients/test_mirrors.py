@@ -26,14 +26,19 @@ def tries(rng: np.random.Generator, centre: np.ndarray, pairs: int = 10, size: f
     return np.stack([centre + u, centre - u], axis=1).reshape(-1, WIDTH)
 
 
-def search(rng: np.random.Generator, step: np.ndarray | None, rounds: int = 6, size: float = 0.3) -> np.ndarray:
-    """Tries about a centre, a query there, then about the next one: ``step`` on, or down the slope that tries show."""
+def search(
+    rng: np.random.Generator, step: np.ndarray | None, rounds: int = 6, size: float = 0.3, apart: bool = False
+) -> np.ndarray:
+    """Tries about a centre, a query there, then about the next one: ``step`` on, or down the slope that tries show.
+
+    All first tries come before all second ones where these are ``apart``.
+    """
     centre, out = rng.normal(size=WIDTH), []
     for _ in range(rounds):
         round_ = tries(rng, centre, size=size)
         moved = -0.1 * np.sign((round_[::2] - centre).T @ (round_[::2] @ SLOPE - round_[1::2] @ SLOPE))
         centre = centre + (moved if step is None else step)
-        out.append(np.vstack([round_, centre]))
+        out.append(np.vstack([round_[::2], round_[1::2], centre] if apart else [round_, centre]))
     return np.concatenate(out)
 
 
@@ -41,6 +46,21 @@ def test_tries_on_both_sides_of_a_point_are_mirrored_from_the_second_pair_on():
     told = mirror(arrivals(tries(np.random.default_rng(1), np.zeros(WIDTH))))
     assert told[MIRRORED].tolist() == [0.0, 0.0, 0.0] + [1.0, 0.0] * 8 + [1.0]
     assert np.isnan(told[DESCENT]).all()
+
+
+def test_first_tries_may_all_come_before_the_second_ones():
+    told = mirror(arrivals(search(np.random.default_rng(1), None, rounds=1, apart=True)))
+    assert told[MIRRORED].tolist() == [0.0] * 13 + [1.0] * 7 + [0.0]
+    assert np.isnan(told[DESCENT]).all()
+
+
+def test_what_swings_to_and_fro_by_small_steps_is_not_mirrored():
+    rng = np.random.default_rng(12)
+    angle = np.arange(400)[:, None] * 2.0 * np.pi / 48.0
+    day = np.sin(angle + rng.uniform(0.0, 6.0, WIDTH)) * rng.uniform(0.5, 2.0, WIDTH)
+    for noise in (0.0, 0.02, 0.3):
+        rows = day + noise * rng.standard_normal(day.shape)
+        assert mirror(arrivals(rows))[MIRRORED].mean() <= 0.005
 
 
 @pytest.mark.parametrize("still", [False, True])
@@ -63,12 +83,14 @@ def test_a_run_that_ended_long_ago_tells_nothing_of_where_its_sender_went():
     assert (~np.isnan(mirror(arrivals(rows))[DESCENT])).sum() == 1
 
 
-def test_who_follows_the_slope_moves_steeply_and_who_does_not_moves_as_chance_has_it():
+@pytest.mark.parametrize("apart", [False, True])
+def test_who_follows_the_slope_moves_steeply_and_who_does_not_moves_as_chance_has_it(apart: bool):
     rng = np.random.default_rng(3)
     steep, blind = [], []
     for _ in range(40):
-        steep += mirror(arrivals(search(rng, None)))[DESCENT].tolist()
-        blind += mirror(arrivals(search(rng, 0.1 * rng.choice([-1.0, 1.0], WIDTH))))[DESCENT].tolist()
+        steep += mirror(arrivals(search(rng, None, apart=apart)))[DESCENT].tolist()
+        step = 0.1 * rng.choice([-1.0, 1.0], WIDTH)
+        blind += mirror(arrivals(search(rng, step, apart=apart)))[DESCENT].tolist()
     down, other = (np.array(x)[~np.isnan(x)] for x in (steep, blind))
     assert len(down) == len(other) == 40 * 5
     assert np.median(down) < 0.01
@@ -101,10 +123,11 @@ def test_without_scores_or_where_the_class_changes_no_slope_is_known():
     assert np.isnan(mirror(flipped)[DESCENT]).all()
 
 
+@pytest.mark.parametrize("apart", [False, True])
 @pytest.mark.parametrize("capacity", [40, 160])
-def test_it_does_not_matter_where_tries_are_cut(capacity: int):
+def test_it_does_not_matter_where_tries_are_cut(capacity: int, apart: bool):
     rng = np.random.default_rng(8)
-    rows = search(rng, None, rounds=12)
+    rows = search(rng, None, rounds=12, apart=apart)
     whole = mirror(arrivals(rows, capacity))
     cuts = np.sort(rng.choice(len(rows), 20, replace=False))
     everything = arrivals(rows, capacity)

@@ -28,6 +28,7 @@ FOUND_BY = {
     "hop skip jump": 0.9,
     "simba": 0.9,
     "nes": 0.9,
+    "nes in batches": 0.7,
     "line search": 1.0,
     "inversion": 0.9,
 }
@@ -40,6 +41,7 @@ FAMILY = {
     "hop skip jump": {"boundary walk", "line search"},
     "simba": {"score-based optimisation"},
     "nes": {"gradient estimation"},
+    "nes in batches": {"gradient estimation"},
     "line search": {"line search"},
     "inversion": {"inversion", "score-based optimisation"},
 }
