@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -13,7 +14,8 @@ from scipy.stats import chi2, norm
 from detectors.batch import EventBatch, FloatArray, IntArray
 from detectors.drift.dispersion import time_blocks
 from detectors.drift.moments import MAX_PAIRED_COLUMNS, MOMENT_ONE, Moments
-from detectors.drift.waves import GRID, WAVE_ONE, Grid, Waves
+from detectors.drift.stretches import Stretches
+from detectors.drift.waves import GRID, WAVE_ONE, Float32Array, Grid, Waves
 from detectors.drift.witness import Memory, Normal
 from detectors.evidence import overdispersion
 from detectors.seasons import Seasons, find_seasons
@@ -80,6 +82,8 @@ class Block:
             f"{self.name}.mean": np.stack([normal.mean for normal in self.normals]),
             f"{self.name}.n": np.array([normal.n for normal in self.normals]),
             f"{self.name}.rows": np.rint(self.normals[0].rows * self.unit).astype(np.int16),
+            f"{self.name}.stretches": self.normals[0].stretches.number,
+            f"{self.name}.stretch_sums": self.normals[0].stretches.sums.astype(np.float32),
         }
         if isinstance(self.features, Waves):
             arrays[f"{self.name}.directions"] = self.features.directions
@@ -112,8 +116,13 @@ class Block:
         means = np.asarray(arrays[f"{name}.mean"], dtype=np.float64)
         sizes = np.asarray(arrays[f"{name}.n"], dtype=np.float64)
         rows = np.asarray(arrays[f"{name}.rows"], dtype=np.float32) / np.float32(unit)
-        in_time, between = float(facts["in_time"]), float(facts["between"])
-        normals = tuple(Normal.of(float(n), mean, rows, in_time, between) for n, mean in zip(sizes, means, strict=True))
+        stretches = Stretches(
+            np.asarray(arrays[f"{name}.stretches"], dtype=np.int64),
+            np.asarray(arrays[f"{name}.stretch_sums"], dtype=np.float64),
+            float(sizes.sum()),
+        )
+        shared = (rows, float(facts["in_time"]), float(facts["between"]), stretches)
+        normals = tuple(Normal.of(float(n), mean, *shared) for n, mean in zip(sizes, means, strict=True))
         return cls(str(facts["source"]), grid, features, Seasons.from_json(facts["seasons"]), normals)
 
 
@@ -136,9 +145,15 @@ def fit_source(source: str, rows: FloatArray, events: EventBatch, pane_s: float,
         index = _spaced(features, len(steps))
         sample = (features.of(steps[index]) / unit - means[strata[index]]).astype(np.float32)
         sample -= sample.mean(axis=0)
-        normals = tuple(Normal.of(n, mean, sample, in_time, between) for n, mean in zip(sizes, means, strict=True))
+        stretches = Stretches.measure(events.timestamp, strata, means, partial(_sums_of, features, steps, unit), pane_s)
+        shared = (sample, in_time, between, stretches)
+        normals = tuple(Normal.of(n, mean, *shared) for n, mean in zip(sizes, means, strict=True))
         blocks.append(Block(source, grid, features, seasons, normals))
     return blocks
+
+
+def _sums_of(features: Waves | Moments, steps: Float32Array, unit: float, run: slice) -> FloatArray:
+    return np.asarray(features.sums(steps[run]) / unit)
 
 
 def _spaced(features: Waves | Moments, n: int) -> IntArray:

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.batch import FloatArray, IntArray
+from detectors.drift.stretches import Stretches
 
 STRENGTHS = (0.1, 0.3, 0.8)
 """Tilts beyond the tolerance, in standard deviations of the score."""
@@ -52,6 +53,7 @@ class Normal:
         n: events; mean: (D,) their mean.
         rows: (m, D) a sample of them, minus its own mean, float32.
         in_time: overdispersion of sums over time; between: the larger of it and that between clients.
+        stretches: what the reference shows from one stretch of time to the next, along any witness.
     """
 
     n: float
@@ -60,10 +62,20 @@ class Normal:
     deviation: FloatArray
     in_time: float
     between: float
+    stretches: Stretches
 
     @classmethod
-    def of(cls, n: float, mean: FloatArray, rows: NDArray[np.float32], in_time: float, between: float) -> Self:
-        return cls(n, mean, rows, rows.astype(np.float64).std(axis=0), in_time, between)
+    def of(
+        cls,
+        n: float,
+        mean: FloatArray,
+        rows: NDArray[np.float32],
+        in_time: float,
+        between: float,
+        stretches: Stretches | None = None,
+    ) -> Self:
+        known = stretches or Stretches.none(len(mean))
+        return cls(n, mean, rows, rows.astype(np.float64).std(axis=0), in_time, between, known)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,10 +116,11 @@ def bets(
     scale = np.where(told, deviation, 1.0)
     moved = np.where(told, witness @ (pane_sum - pane_n * pool_mean) / scale, 0.0)
     standard = (scores / scale.astype(np.float32)).astype(np.float64)
+    in_time = np.maximum(normal.in_time, normal.stretches.overdispersion(witness, scale**2))[:, None]
     high = np.asarray(STRENGTHS) + tolerance
-    ratio = _tilted(standard, moved, pane_n, pool_n, high, normal)
+    ratio = _tilted(standard, moved, pane_n, pool_n, high, in_time, normal.between)
     if tolerance > 0:
-        ratio = ratio - _tilted(standard, moved, pane_n, pool_n, np.array([tolerance]), normal)
+        ratio = ratio - _tilted(standard, moved, pane_n, pool_n, np.array([tolerance]), in_time, normal.between)
     return Bets(np.where(told[:, None], ratio, 0.0).ravel(), moved)
 
 
@@ -141,12 +154,21 @@ def _witnesses(normal: Normal, pool_mean: FloatArray, live: FloatArray, memories
 
 
 def _tilted(
-    standard: FloatArray, moved: FloatArray, n: float, pool_n: float, strength: FloatArray, normal: Normal
+    standard: FloatArray,
+    moved: FloatArray,
+    n: float,
+    pool_n: float,
+    strength: FloatArray,
+    in_time: FloatArray,
+    between: float,
 ) -> FloatArray:
-    """(memories, strengths) log ratio of a tilt to the reference, its chance of a wrong pool included."""
+    """(memories, strengths) log ratio of a tilt to the reference, its chance of a wrong pool included.
+
+    ``in_time``: (memories, 1) overdispersion of each score.
+    """
     tilt = np.exp(standard[:, :, None] * strength)
     mass = tilt.mean(axis=0)
     shape = (tilt / mass - 1.0 - strength * standard[:, :, None]).var(axis=0)
-    tempered = strength / normal.in_time
-    unsure = tempered**2 * normal.between / pool_n + shape / normal.in_time**2 * normal.between / len(standard)
-    return np.asarray(moved[:, None] * tempered - n * np.log(mass) / normal.in_time - n**2 * unsure / 2)
+    tempered, sampled = strength / in_time, np.maximum(in_time, between)
+    unsure = tempered**2 * sampled / pool_n + shape / in_time**2 * sampled / len(standard)
+    return np.asarray(moved[:, None] * tempered - n * np.log(mass) / in_time - n**2 * unsure / 2)
