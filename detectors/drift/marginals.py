@@ -22,7 +22,7 @@ from detectors.drift.cohorts import CohortCode, Cohorts, find_cause
 from detectors.drift.columns import CodeArray, Group, WatchedColumn
 from detectors.drift.digitise import count_groups, count_slices
 from detectors.drift.dispersion import Dispersion, column_scores
-from detectors.drift.segments import BUDGET_SHARE, choose_segments, segment_counts, subject_of
+from detectors.drift.segments import BUDGET_SHARE, choose_segments, members_of, segment_counts, subject_of
 from detectors.drift.telling import Charted, calm_reading, loud_reading, with_cause, with_segments
 from detectors.drift.values import answered
 from detectors.drift.variation import counted, distance, fit_variation, reference_masses, variation_column
@@ -96,6 +96,9 @@ class MarginalDrift:
         facts["segments"] = choose_segments(reference, n_columns)
         (found,) = segment_counts(reference, codes, np.array([0]), facts["segments"])
         arrays["segment_counts"] = np.stack([found[name] for name in facts["segments"]] or [np.zeros_like(whole)])
+        arrays["segment_overdispersion_time"] = _dispersion_of_segments(
+            facts["segments"], watch, arrays["segment_counts"], codes, reference, pane_s
+        )
         return Part(arrays, facts)
 
     @classmethod
@@ -118,14 +121,16 @@ class MarginalDrift:
                 counts, in_time, between, columns[-1], distances, float(part.facts["variation_overdispersion"])
             )
         chart = Chart.design(columns, *model, _weights(columns), per_pane, budget.tolerance, own)
-        sizes = np.asarray(part.arrays["segment_counts"], dtype=np.int64)[:, 0].sum(axis=1).astype(np.float64)
+        of_segments = np.asarray(part.arrays["segment_counts"], dtype=np.int64)
+        own_in_time = np.asarray(part.arrays["segment_overdispersion_time"], dtype=np.float64)
+        sizes = of_segments[:, 0].sum(axis=1).astype(np.float64)
         segments = {}
         for i, name in enumerate(names):
             line = log_threshold - float(np.log(BUDGET_SHARE * sizes[i] / sizes.sum()))
-            of_segment = np.asarray(part.arrays["segment_counts"], dtype=np.int64)[i][None]
             per_segment = per_pane * sizes[i] / max(float(counts[:, 0].sum()), 1.0)
             weights = _weights(watch.columns)
-            design = (watch.columns, of_segment, in_time, between, weights, per_segment, budget.tolerance, line)
+            scatter = (np.maximum(in_time, own_in_time[i]), between)
+            design = (watch.columns, of_segments[i][None], *scatter, weights, per_segment, budget.tolerance, line)
             where = f" of {name}"
             segments[name] = Charted(
                 subject_of(name), Chart.design(*design), watch.columns, line, budget.tolerance, where
@@ -237,6 +242,23 @@ class MarginalDrift:
             state = chart.alarmed(state) if alarmed else chart.settled(state, verdict)
             kept[charted.subject] = state.to_arrays()
         return readings, kept
+
+
+def _dispersion_of_segments(
+    names: Sequence[str], watch: Watch, counts: IntArray, codes: CodeArray, reference: EventBatch, pane_s: float
+) -> FloatArray:
+    """(segments, columns) overdispersion in time of each segment's own events, the clock's share included.
+
+    Segments have no seasons. A column that hardly varies within one may follow the clock there although it does not in
+    the whole.
+    """
+    members = {k: own for key, values in reference.segments.items() for k, own in members_of(key, values).items()}
+    found = np.ones((max(len(names), 1), len(watch.columns)))
+    for i, own in enumerate(members[name] for name in names):
+        unseasoned = np.zeros(int(own.sum()), dtype=np.int64)
+        events = (codes[own], unseasoned, reference.take(own), pane_s)
+        found[i] = Dispersion.measure(watch.columns, counts[i], *events).in_time
+    return found
 
 
 def _state(evidence: Mapping[Subject, Arrays], charted: Charted) -> ChartState:

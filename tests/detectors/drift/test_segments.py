@@ -159,3 +159,36 @@ def test_the_cohorts_of_a_suspicion_are_bounded() -> None:
         cohorts = cohorts.plus({f"c{i}-{k}": np.full(5, k + 1) for k in range(50)})
     assert len(cohorts.names) <= 200
     assert cohorts.vectors[0, 0] == 50
+
+
+def hourly(rng: np.random.Generator, days: int, shift: float = 0.0) -> EventBatch:
+    """Three regions whose column lies far apart, and within each follows the day a little."""
+    batch = stream(rng, days * 4_800)
+    at = np.sort(rng.uniform(0, days * 86_400.0, len(batch)))
+    place = np.select([batch.segments["region"] == name for name in ("north", "south")], [-10.0, 10.0], 0.0)
+    numeric = batch.numeric.copy()
+    numeric[:, 0] += place + 2 * np.sin(2 * np.pi * at / 86_400.0)
+    numeric[batch.segments["region"] == "south", 1] += shift
+    return replace(batch, timestamp=at, numeric=numeric)
+
+
+def test_the_rhythm_of_a_segment_is_no_drift_and_a_shift_beside_it_is() -> None:
+    pane_s = 900.0
+    rng = np.random.default_rng(6)
+    reference = hourly(rng, 6)
+    schema = infer_schema(reference)
+    part = MarginalDrift.fit(reference, schema, pane_s, seed=0)
+    assert isinstance(part, Part)
+    detector = MarginalDrift.build(part, schema, AlarmBudget(1.0, pane_s))
+
+    def found(batch: EventBatch) -> list[Reading]:
+        pane, starts = np.unique(np.floor(batch.timestamp / pane_s), return_index=True)
+        readings, evidence = [], {}
+        for start, sketch in zip(pane * pane_s, detector.sketch(batch, starts), strict=True):
+            judgement = detector.judge(evidence, Pane(float(start), pane_s, 0, sketch))
+            evidence.update(judgement.evidence)
+            readings += judgement.readings
+        return alarms(readings)
+
+    assert not found(hourly(rng, 4))
+    assert any("region=south" in reading.reason or reading.subject == MODEL for reading in found(hourly(rng, 2, 0.4)))
