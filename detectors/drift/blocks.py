@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Self
 
@@ -83,6 +83,7 @@ class Block:
             f"{self.name}.n": np.array([normal.n for normal in self.normals]),
             f"{self.name}.rows": np.rint(self.normals[0].rows * self.unit).astype(np.int16),
             f"{self.name}.stretches": self.normals[0].stretches.number,
+            f"{self.name}.stretch_n": self.normals[0].stretches.n,
             f"{self.name}.stretch_sums": self.normals[0].stretches.sums.astype(np.float32),
         }
         if isinstance(self.features, Waves):
@@ -119,10 +120,9 @@ class Block:
         stretches = Stretches(
             np.asarray(arrays[f"{name}.stretches"], dtype=np.int64),
             np.asarray(arrays[f"{name}.stretch_sums"], dtype=np.float64),
-            float(sizes.sum()),
+            np.asarray(arrays[f"{name}.stretch_n"], dtype=np.float64),
         )
-        shared = (rows, float(facts["in_time"]), float(facts["between"]), stretches)
-        normals = tuple(Normal.of(float(n), mean, *shared) for n, mean in zip(sizes, means, strict=True))
+        normals = _normals(sizes, means, rows, float(facts["in_time"]), float(facts["between"]), stretches)
         return cls(str(facts["source"]), grid, features, Seasons.from_json(facts["seasons"]), normals)
 
 
@@ -134,22 +134,43 @@ def fit_source(source: str, rows: FloatArray, events: EventBatch, pane_s: float,
     steps, _ = grid.steps(rows)
     seasons = find_seasons(events.timestamp, steps[:, :_SEASONAL_COLUMNS] / np.float64(GRID), pane_s)
     strata = seasons.strata(events.timestamp)
+    slots = Seasons(seasons.period_s, tuple(range(len(seasons.slots)))).strata(events.timestamp)
     paired = source == "features" and rows.shape[1] <= MAX_PAIRED_COLUMNS
     blocks = []
     for features in (Waves.fit(steps, N_WAVES, seed), Moments(rows.shape[1], paired)):
         unit = float(WAVE_ONE if isinstance(features, Waves) else MOMENT_ONE)
-        sizes = np.bincount(strata, minlength=seasons.n_strata).astype(np.float64)
-        means = np.stack([features.sums(steps[strata == s]) / unit / max(n, 1.0) for s, n in enumerate(sizes)])
-        early = features.of(steps[:_LEARNING_ROWS]) / unit - means[strata[:_LEARNING_ROWS]]
+        sizes, means = _means(features, steps, strata, seasons.n_strata)
+        means /= unit
+        early = features.of(steps[:_LEARNING_ROWS]) / unit
+        early -= (_means(features, steps, slots, len(seasons.slots))[1] / unit)[slots[:_LEARNING_ROWS]]
         in_time, between = _dispersion(early, events, pane_s)
         index = _spaced(features, len(steps))
         sample = (features.of(steps[index]) / unit - means[strata[index]]).astype(np.float32)
         sample -= sample.mean(axis=0)
         stretches = Stretches.measure(events.timestamp, strata, means, partial(_sums_of, features, steps, unit), pane_s)
-        shared = (sample, in_time, between, stretches)
-        normals = tuple(Normal.of(n, mean, *shared) for n, mean in zip(sizes, means, strict=True))
+        normals = _normals(sizes, means, sample, in_time, between, stretches)
         blocks.append(Block(source, grid, features, seasons, normals))
     return blocks
+
+
+def _normals(
+    sizes: FloatArray,
+    means: FloatArray,
+    rows: Float32Array,
+    in_time: float,
+    between: float,
+    stretches: Stretches,
+) -> tuple[Normal, ...]:
+    first = Normal.of(float(sizes[0]), means[0], rows, in_time, between, stretches)
+    return tuple(replace(first, n=float(n), mean=mean) for n, mean in zip(sizes, means, strict=True))
+
+
+def _means(
+    features: Waves | Moments, steps: Float32Array, group: IntArray, n_groups: int
+) -> tuple[FloatArray, FloatArray]:
+    """(groups,) events, and (groups, D) means of their features, in whole units."""
+    sizes = np.bincount(group, minlength=n_groups).astype(np.float64)
+    return sizes, np.stack([features.sums(steps[group == g]) / max(n, 1.0) for g, n in enumerate(sizes)])
 
 
 def _sums_of(features: Waves | Moments, steps: Float32Array, unit: float, run: slice) -> FloatArray:

@@ -63,6 +63,7 @@ class Normal:
     in_time: float
     between: float
     stretches: Stretches
+    rhythm: tuple[FloatArray, FloatArray]
 
     @classmethod
     def of(
@@ -75,7 +76,7 @@ class Normal:
         stretches: Stretches | None = None,
     ) -> Self:
         known = stretches or Stretches.none(len(mean))
-        return cls(n, mean, rows, rows.astype(np.float64).std(axis=0), in_time, between, known)
+        return cls(n, mean, rows, rows.astype(np.float64).std(axis=0), in_time, between, known, known.rhythm(rows))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -150,6 +151,8 @@ def _witnesses(normal: Normal, pool_mean: FloatArray, live: FloatArray, memories
             kept = witness[i, memory.part]
             witness[i] = 0.0
             witness[i, memory.part] = kept
+    loadings, taken = normal.rhythm
+    witness -= (witness @ loadings.T) @ taken
     return np.asarray(witness)
 
 
