@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.special import erfinv
 
 from detectors.base import MODEL, Arrays, Judgement, Kind, Level, Pane, Part, Reading, Subject, Unfit
-from detectors.batch import EventBatch, IntArray
+from detectors.batch import EventBatch, FloatArray, IntArray
 from detectors.budget import AlarmBudget
 from detectors.drift.blocks import HALF_LIVES, Block, fit_source
 from detectors.drift.moments import Comparison, Moments
@@ -151,15 +151,14 @@ class JointDrift:
         live, moved, log_evidence, doubt = (
             np.array(state[f"{block.name}.{k}"], dtype=np.float64) for k in ("live", "moved", "log_evidence", "doubt")
         )
-        normal, own = block.normals[stratum], pool[stratum]
+        normal, memories = block.normals[stratum], block.memories
         n, sums = float(added[0]), added[1:] / block.unit
-        pool_n = normal.n + float(own[0])
-        pool_mean = (normal.n * normal.mean + own[1:] / block.unit) / pool_n
-        memories = block.memories
-        recalled = live[stratum][[HALF_LIVES.index(memory.half_life) for memory in memories]]
-        earned = bets(normal, pool_n, pool_mean, recalled, memories, n, sums, self.tolerance)
-        decay = 0.5 ** (n / normal.in_time / np.array(HALF_LIVES))
-        live[stratum] = live[stratum] * decay[:, None] + np.append(n, sums)
+        sizes, means = _pooled(block, pool)
+        chosen = [HALF_LIVES.index(memory.half_life) for memory in memories]
+        recalled = _recalled(live, means, stratum)[chosen]
+        earned = bets(normal, sizes[stratum], means[stratum], recalled, memories, n, sums, self.tolerance)
+        live *= (0.5 ** (n / normal.in_time / np.array(HALF_LIVES)))[:, None]
+        live[stratum] += np.append(n, sums)
         pool[stratum] += added
         run[stratum] += added
         return {
@@ -236,6 +235,21 @@ class JointDrift:
             detail=detail,
             specificity=0,
         )
+
+
+def _pooled(block: Block, pool: IntArray) -> tuple[FloatArray, FloatArray]:
+    """(strata,) events and (strata, D) means of the reference and the ``pool`` (strata, 1 + D) together."""
+    known = np.array([normal.n for normal in block.normals])
+    sums = np.stack([normal.n * normal.mean for normal in block.normals]) + pool[:, 1:] / block.unit
+    sizes = known + np.asarray(pool[:, 0], dtype=np.float64)
+    return sizes, sums / np.maximum(sizes, 1.0)[:, None]
+
+
+def _recalled(live: FloatArray, means: FloatArray, stratum: int) -> FloatArray:
+    """(memories, 1 + D) of a stratum, as if the events of the others had come in it: a change outlasts its hour."""
+    away = np.delete(live, stratum, axis=0)
+    moved = away[:, :, 1:] + away[:, :, :1] * (means[stratum] - np.delete(means, stratum, axis=0))[:, None]
+    return np.asarray(live[stratum] + np.concatenate([away[:, :, :1], moved], axis=2).sum(axis=0))
 
 
 def _confirmed(block: Block, state: Mapping[str, Any]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import comb
 
 import numpy as np
@@ -250,3 +251,38 @@ def test_a_single_column_or_too_few_events_are_unfit_with_a_reason() -> None:
         unfit = JointDrift.fit(batch, infer_schema(batch), PANE_S, seed=0)
         assert isinstance(unfit, Unfit)
         assert "200 reference events" in unfit.reason
+
+
+def hourly(rng: np.random.Generator, days: float, start_day: float = 0.0, tied: float = 0.0) -> EventBatch:
+    """An hour column, one that follows it, and two more that are correlated by ``tied``; 2,400 events a day."""
+    n = round(days * 2_400)
+    at = np.sort(rng.uniform(start_day, start_day + days, n))
+    numeric = rng.normal(size=(n, 4))
+    numeric[:, 0] = np.floor(24 * (at % 1))
+    numeric[:, 1] += 3 * np.sin(2 * np.pi * at)
+    numeric[:, 3] = tied * numeric[:, 2] + np.sqrt(1 - tied**2) * numeric[:, 3]
+    return replace(events(numeric), timestamp=at * 86_400)
+
+
+def judged_in_time(detector: JointDrift, batch: EventBatch, pane_s: float) -> list[Reading]:
+    pane, starts = np.unique(np.floor(batch.timestamp / pane_s), return_index=True)
+    readings, evidence = [], {}
+    for start, sketch in zip(pane * pane_s, detector.sketch(batch, starts), strict=True):
+        judgement = detector.judge(evidence, Pane(float(start), pane_s, 0, sketch))
+        evidence = judgement.evidence
+        readings += judgement.readings
+    return readings
+
+
+def test_a_rhythm_of_the_day_is_normal_and_a_correlation_beside_it_is_found() -> None:
+    rng = np.random.default_rng(31)
+    pane_s = 900.0
+    reference = hourly(rng, 6)
+    schema = infer_schema(reference)
+    part = JointDrift.fit(reference, schema, pane_s, seed=0)
+    assert isinstance(part, Part)
+    detector = JointDrift.build(part, schema, AlarmBudget(1.0, pane_s))
+    quiet = judged_in_time(detector, hourly(rng, 5, start_day=6), pane_s)
+    assert all(reading.level is not Level.ALARM for reading in quiet)
+    changed = judged_in_time(detector, hourly(rng, 1, start_day=6, tied=0.6), pane_s)
+    assert next(i for i, reading in enumerate(changed) if reading.level is Level.ALARM) < 48
