@@ -54,6 +54,7 @@ class Normal:
         rows: (m, D) a sample of them, minus its own mean, float32.
         in_time: overdispersion of sums over time; between: the larger of it and that between clients.
         stretches: what the reference shows from one stretch of time to the next, along any witness.
+        rhythm: (r, D) loadings of the directions that a witness is turned away from, and (r, D) what each takes away.
     """
 
     n: float
