@@ -20,7 +20,7 @@ from scipy.stats import chi2
 
 from detectors.batch import FloatArray, IntArray
 
-_MOST = 512
+_MOST, _LEAST_MOST, _MOST_CELLS = 512, 128, 250_000
 _FEWEST = 8
 _WIDER = 4
 _CLEAR = 1e-3
@@ -35,7 +35,7 @@ class Stretches:
     """Stretches of the reference in time order.
 
     Attributes:
-        number: (k,) int64, which stretch of time each is: gaps have none; k ≤ 512.
+        number: (k,) int64, which stretch of time each is: gaps have none; k ≤ 512, fewer where D is large: 1 MB.
         sums: (k, D) sums of the features over each, less what its events' seasons expect.
         n: (k,) events of each.
     """
@@ -65,9 +65,10 @@ class Stretches:
             timestamp, strata: (n,) of its events; means: (strata, D) of their features.
             sums: (D,) sums of the features over a run of events.
         """
+        most = int(np.clip(_MOST_CELLS // max(means.shape[1], 1), _LEAST_MOST, _MOST))
         width = pane_s
         number = np.floor(timestamp / width).astype(np.int64)
-        while np.unique(number).size > _MOST:
+        while np.unique(number).size > most:
             width *= 2
             number = np.floor(timestamp / width).astype(np.int64)
         found, starts = np.unique(number, return_index=True)
