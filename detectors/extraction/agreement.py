@@ -6,7 +6,9 @@ there is: the share of clients that is oddest to one head is taken to be the sha
 only among those do heads see different things.
 
 A client is of a sort that the reference shows or of another, and two heads have to agree about each: what a new device
-explains of one head is no evidence of theft, however far out the other says that the client is.
+explains of one head is no evidence of theft, however far out the other says that the client is. Of another sort may be
+one that asks about little, such as an airline of one route: that puts its mean far out and makes its queries nearly
+repeat at once, so these two say no more of such a client than the less sure one does (``at_once``).
 """
 
 from __future__ import annotations
@@ -21,6 +23,15 @@ def together(first: Heard, second: Heard) -> float:
     return mixed(
         both(first.shown, second.shown, SHARE_BEYOND),
         both(first.unshown, second.unshown, MADE_UP_BEYOND),
+        max(first.weight, second.weight),
+    )
+
+
+def at_once(first: Heard, second: Heard) -> float:
+    """The same of heads to which clients of another sort are odd for one and the same reason."""
+    return mixed(
+        both(first.shown, second.shown, SHARE_BEYOND),
+        max(first.unshown, second.unshown),
         max(first.weight, second.weight),
     )
 

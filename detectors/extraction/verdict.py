@@ -22,7 +22,7 @@ import numpy as np
 from detectors.batch import FloatArray
 from detectors.clients.betabinomial import PAST_WEIGHT
 from detectors.clients.rings import APART_SHARE
-from detectors.extraction.agreement import together
+from detectors.extraction.agreement import at_once, together
 from detectors.extraction.baseline import Baseline
 from detectors.extraction.channels import EDGES, FOURIER
 from detectors.extraction.history import History
@@ -216,7 +216,8 @@ def examine(
         unlike = min(unlike, share_unlike(sums.mean, centre + trust * (own.mean - spread.centre), fresh))
     much = (Heard.alone(beside.coverage), Heard.alone(beside.exposure))
     routes = [
-        _agreed(h1, HEAD_SHARES.h1, h2, h3, h9, h10, h11, *much),
+        _agreed(h1, HEAD_SHARES.h1, h2, h9, h10, h11, *much),
+        max(0.0, float(np.log(HEAD_SHARES.h1)) - at_once(h1, h3)),
         _agreed(Heard.alone(p7), HEAD_SHARES.h7, h2, h3, h9, h10, h11, *much),
         _agreed(h2, HEAD_SHARES.h2, h3, h9, h10, h11),
         _agreed(h9, HEAD_SHARES.h9, h3, h10, h11, *much),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from detectors.extraction.agreement import both, together
+from detectors.extraction.agreement import at_once, both, together
 from detectors.extraction.tails import Heard
 
 ODD = 0.03
@@ -37,3 +37,11 @@ def test_what_explains_one_head_of_a_newcomer_leaves_no_more_than_how_rare_newco
     far, explained = Heard(-40.0, -6.0, 0.01), Heard(-40.0, -0.5, 0.01)
     assert together(far, explained) == together(explained, explained) == pytest.approx(np.log(0.01))
     assert together(far, far) < np.log(0.01) - 6.0
+
+
+def test_a_newcomer_that_is_odd_for_one_reason_is_no_rarer_than_the_less_sure_head_says() -> None:
+    far, near = Heard(-40.0, -6.0, 0.01), Heard(-40.0, -3.0, 0.01)
+    assert at_once(far, near) == pytest.approx(np.log(0.01) - 3.0, abs=1e-6)
+    assert at_once(far, near) > together(far, near)
+    shown = Heard(-12.0, -12.0, 0.0)
+    assert at_once(shown, shown) == together(shown, shown)
