@@ -2,7 +2,7 @@
 
 This is soft state. A worker holds one ``ClientRings`` a model version and annotates batches in arrival order before
 they are sketched; after a restart the rings fill again from traffic, and until they do fewer repeats are recognised.
-Memory is bounded by ``max_clients`` times ``capacity`` times 64 bytes: the projection and the watched columns, two
+Memory is bounded by ``max_clients`` times ``capacity`` times 60 bytes: the projection and the watched columns, two
 bytes a number, and a note.
 Own names (``detectors/clients/names.py``) add two numbers a column for clients that send what nobody has heard of.
 Detectors that share one memory fit it with the same ``CAPACITY``, since more recent queries are nearer ones.
@@ -29,7 +29,7 @@ from detectors.clients.walks import NOTE, WALK, Arrivals, confidence, follow, ne
 
 PROJECTED = 16
 CAPACITY = 160
-"""Recent queries remembered of each client, ten kilobytes of them."""
+"""Recent queries remembered of each client; they stay below ten kilobytes."""
 NEAREST_RECENT = "nearest_recent"
 """Annotation: code of the distance to the client's nearest recent query, see ``Code``; NaN = nothing can be said."""
 EXACT_REPEAT = "exact_repeat"

@@ -26,7 +26,7 @@ from detectors.schema import numeric_matrix
 STAMPED = "stamped"
 """Annotation: 1.0 where the query differs from the client's nearest recent one by one size, 0.0 where not; NaN = it is
 the same query, there is none, or nothing is watched."""
-WATCHED: Final = 12
+WATCHED: Final = 10
 FEWEST: Final = 4
 """Columns that have to change; with fewer watched nothing is said."""
 SAME_SHARE: Final = 0.75

@@ -25,12 +25,12 @@ COUNTS = (
     "exact",
     "near",
     "close",
-    "stamped",
     "compared",
     "fresh",
     "strange",
     "placed",
     "apart",
+    "stamped",
 )
 _AT = {name: i for i, name in enumerate(COUNTS)}
 
@@ -100,12 +100,12 @@ def event_sums(rows: Rows, nearness: Nearness, n_labels: int) -> IntArray:
         "exact": exact,
         "near": near,
         "close": codes == Code.CLOSE,
-        "stamped": nearness.stamped == 1.0,
         "compared": ~np.isnan(codes) & ~exact,
         "fresh": new,
         "strange": new & rows.strange,
         "placed": new & ~np.isnan(apart),
         "apart": new & (apart == 1.0),
+        "stamped": nearness.stamped == 1.0,
     }
     for name, values in columns.items():
         out[:, _AT[name]] = values

@@ -13,6 +13,7 @@ from detectors.base import MODEL, Level, Pane, Subject, SubjectType
 from detectors.batch import concatenate
 from detectors.budget import AlarmBudget
 from detectors.clients.rings import CAPACITY, PROJECTED
+from detectors.clients.stamps import WATCHED
 from detectors.clients.walks import NOTE
 from detectors.extraction.accounts import MAX_ACCOUNTS, Accounts
 from detectors.extraction.detector import ExtractionDetector
@@ -59,7 +60,7 @@ def test_the_ring_of_a_client_and_its_stored_evidence_stay_below_ten_kilobytes_e
     memory = service.detector.new_memory()
     sketch = service.detector.sketch(memory.annotate(batch), np.array([0]))[0]
     judged = service.detector.judge({}, Pane(START, 60.0, len(batch), sketch))
-    ring = CAPACITY * (2 * PROJECTED + NOTE.itemsize)
+    ring = CAPACITY * (2 * PROJECTED + 2 * WATCHED + NOTE.itemsize)
     assert ring <= 10_000
     for subject, arrays in judged.evidence.items():
         if subject.type is SubjectType.CLIENT:

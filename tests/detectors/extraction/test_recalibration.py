@@ -70,7 +70,7 @@ def test_the_table_is_bounded_and_survives_storage():
 
 
 def test_an_accused_client_loses_its_entry_and_freezes_until_it_is_cleared_or_gone():
-    recent = Recent.empty().noted({"a": [-9.0, 0.0, 0.0, 0.0, 0.0], "b": [0.0] * 5}, 0.0)
+    recent = Recent.empty().noted({"a": [-9.0] + [0.0] * (len(HEADS) - 1), "b": [0.0] * len(HEADS)}, 0.0)
     accused = recent.judged(["a"], [], 0, 1, 10.0)
     assert len(accused.keys) == 1
     assert accused.has_open
