@@ -18,6 +18,7 @@ from detectors.drift.moments import MOMENT_ONE, Moments
 from detectors.drift.waves import WAVE_ONE, Grid, Waves
 from detectors.drift.witness import STRENGTHS, Memory, Normal, bets
 from detectors.schema import infer_schema
+from tests.detectors.drift.in_time import judged_in_time
 
 PANE_S = 10.0
 PER_PANE = 25
@@ -262,16 +263,6 @@ def hourly(rng: np.random.Generator, days: float, start_day: float = 0.0, tied: 
     numeric[:, 1] += 3 * np.sin(2 * np.pi * at)
     numeric[:, 3] = tied * numeric[:, 2] + np.sqrt(1 - tied**2) * numeric[:, 3]
     return replace(events(numeric), timestamp=at * 86_400)
-
-
-def judged_in_time(detector: JointDrift, batch: EventBatch, pane_s: float) -> list[Reading]:
-    pane, starts = np.unique(np.floor(batch.timestamp / pane_s), return_index=True)
-    readings, evidence = [], {}
-    for start, sketch in zip(pane * pane_s, detector.sketch(batch, starts), strict=True):
-        judgement = detector.judge(evidence, Pane(float(start), pane_s, 0, sketch))
-        evidence = judgement.evidence
-        readings += judgement.readings
-    return readings
 
 
 def test_a_rhythm_of_the_day_is_normal_and_a_correlation_beside_it_is_found() -> None:

@@ -14,6 +14,7 @@ from detectors.budget import DEFAULT_TOLERANCE, AlarmBudget
 from detectors.drift.marginals import MarginalDrift
 from detectors.schema import infer_schema
 from detectors.sketch import Sketch, total
+from tests.detectors.drift.in_time import judged_in_time
 
 PANE_S = 10.0
 PER_PANE = 50
@@ -223,16 +224,6 @@ def breathing(rng: np.random.Generator, days: float, shift: float = 0.0, start_d
         numeric_names=("x0", "x1", "x2"),
         numeric=numeric,
     )
-
-
-def judged_in_time(detector: MarginalDrift, batch: EventBatch, pane_s: float) -> list[Reading]:
-    pane, starts = np.unique(np.floor(batch.timestamp / pane_s), return_index=True)
-    readings, evidence = [], {}
-    for start, sketch in zip(pane * pane_s, detector.sketch(batch, starts), strict=True):
-        judgement = detector.judge(evidence, Pane(float(start), pane_s, 0, sketch))
-        evidence = judgement.evidence
-        readings += judgement.readings
-    return readings
 
 
 def test_a_daily_wave_is_normal_and_a_shift_of_all_hours_is_not() -> None:
